@@ -1,0 +1,37 @@
+"""Balanced incomplete block designs: constructed, verified, or proved impossible.
+
+>>> import bibdlib
+>>> bibdlib.construct(7, 3, 1)
+Design(v=7, b=7, r=3, k=3, lam=1)
+"""
+
+from bibdlib.catalogue import Recipe, construct, existence, explain, find
+from bibdlib.constructions import CONSTRUCTIONS, Construction
+from bibdlib.design import Design
+from bibdlib.errors import BibdError, InvalidParameters, NoKnownConstruction, NonexistentDesign, NotADesign
+from bibdlib.nonexistence import Existence, Status
+from bibdlib.parameters import Parameters
+from bibdlib.verify import Certificate, verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CONSTRUCTIONS",
+    "BibdError",
+    "Certificate",
+    "Construction",
+    "Design",
+    "Existence",
+    "InvalidParameters",
+    "NoKnownConstruction",
+    "NonexistentDesign",
+    "NotADesign",
+    "Parameters",
+    "Recipe",
+    "Status",
+    "construct",
+    "existence",
+    "explain",
+    "find",
+    "verify",
+]

@@ -1,0 +1,128 @@
+"""From parameters to a design: recognise, explain, build, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from bibdlib.constructions import CONSTRUCTIONS, Construction
+from bibdlib.design import Design
+from bibdlib.errors import NoKnownConstruction, NonexistentDesign
+from bibdlib.nonexistence import Existence, Status, refute
+from bibdlib.parameters import Parameters
+from bibdlib.verify import verified
+
+__all__ = ["Recipe", "construct", "existence", "explain", "find"]
+
+# A recipe deeper than this has not been seen to give what a shallower one does not.
+_DEEPEST = 6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a design: a construction, its arguments, and the recipes of the designs it starts from."""
+
+    parameters: Parameters
+    construction: Construction
+    arguments: dict[str, Any] = field(default_factory=dict)
+    ingredients: tuple[Recipe, ...] = ()
+
+    def build(self) -> Design:
+        """Build the ingredients, then the design, and count every pair of it.
+
+        Raises
+        ------
+        NotADesign
+            If the count fails, which would be an error of the construction.
+        """
+        designs = [ingredient.build() for ingredient in self.ingredients]
+        return verified(Design(self.parameters, self.construction.build(*designs, **self.arguments)))
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self, indent: str = "") -> Iterator[str]:
+        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
+        call = f"{self.construction.name}({arguments})"
+        yield f"{indent}{self.parameters} {self.construction.title}: {call} [{self.construction.reference}]"
+        for ingredient in self.ingredients:
+            yield from ingredient._lines(indent + "  ")
+
+
+def construct(v: int, k: int, lam: int = 1) -> Design:
+    """Build and verify a design on v points with blocks of k points, every two points in lam of them.
+
+    Examples
+    --------
+    >>> construct(7, 3).blocks.tolist()[0]
+    [0, 1, 3]
+
+    Raises
+    ------
+    InvalidParameters
+        Unless v, k, lam are integers with 2 <= k <= v and lam >= 1.
+    NonexistentDesign
+        If a theorem or an exhaustive search excludes the design; the message names it.
+    NoKnownConstruction
+        If neither a construction nor a proof against one is known here.
+    """
+    verdict = existence(v, k, lam)
+    if verdict.status is Status.NONEXISTENT:
+        raise NonexistentDesign(verdict)
+    if verdict.status is Status.UNKNOWN:
+        raise NoKnownConstruction(verdict)
+    recipe = find(verdict.parameters)
+    assert recipe is not None
+    return recipe.build()
+
+
+def existence(v: int, k: int, lam: int = 1) -> Existence:
+    """Whether a (v, k, lam) design exists, with reason and reference; builds nothing."""
+    p = Parameters(v, k, lam)
+    excluded = refute(p)
+    if excluded is not None:
+        return excluded
+    recipe = find(p)
+    if recipe:
+        return Existence(p, Status.EXISTS, recipe.construction.title, recipe.construction.reference)
+    return Existence(p, Status.UNKNOWN, "no construction and no proof of nonexistence is known to this library")
+
+
+def explain(v: int, k: int, lam: int = 1) -> str:
+    """The recipe of a (v, k, lam) design as an indented tree, or the verdict if there is none."""
+    verdict = existence(v, k, lam)
+    recipe = None if verdict.status is not Status.EXISTS else find(verdict.parameters)
+    return str(recipe or verdict)
+
+
+def find(parameters: Parameters) -> Recipe | None:
+    """The shallowest recipe of a design, or None if no registered construction gives it."""
+    for depth in range(1, _DEEPEST + 1):
+        recipe = _find(parameters, depth)
+        if recipe:
+            return recipe
+    return None
+
+
+@cache
+def _find(parameters: Parameters, depth: int) -> Recipe | None:
+    if depth == 0 or refute(parameters) is not None:
+        return None
+    for construction in CONSTRUCTIONS.values():
+        for match in construction.matches(parameters):
+            ingredients = _find_all(match.needs, depth - 1)
+            if ingredients is not None:
+                return Recipe(parameters, construction, match.arguments, ingredients)
+    return None
+
+
+def _find_all(needs: tuple[Parameters, ...], depth: int) -> tuple[Recipe, ...] | None:
+    found = []
+    for need in needs:
+        recipe = _find(need, depth)
+        if recipe is None:
+            return None
+        found.append(recipe)
+    return tuple(found)

@@ -1,0 +1,68 @@
+"""The registry: each theorem that makes designs, as a thing that recognises first and builds second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from bibdlib.parameters import Parameters
+
+__all__ = ["CONSTRUCTIONS", "Construction", "Match", "Matches", "register"]
+
+
+@dataclass(frozen=True)
+class Match:
+    """One way in which a theorem gives the parameters: its arguments, and the designs it starts from."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    needs: tuple[Parameters, ...] = ()
+
+
+Matches = Iterator[Match]
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A theorem that makes designs.
+
+    Attributes
+    ----------
+    name
+        Key in the registry, as in "projective_geometry".
+    title
+        One line for tables, as in "flats of PG(n, q)".
+    reference
+        The primary source.
+    matches
+        Yields the ways in which the theorem gives the parameters, cheapest first; builds nothing.
+    build
+        Takes the arguments of a match, and the designs it needs in their order, returns the blocks,
+        an integer array of shape (b, k). Whoever asked verifies them.
+    """
+
+    name: str
+    title: str
+    reference: str
+    matches: Callable[[Parameters], Matches]
+    build: Callable[..., npt.NDArray[Any]]
+
+
+CONSTRUCTIONS: dict[str, Construction] = {}
+
+
+def register(
+    *, title: str, reference: str, matches: Callable[[Parameters], Matches]
+) -> Callable[[Callable[..., npt.NDArray[Any]]], Callable[..., npt.NDArray[Any]]]:
+    """Enter the decorated builder under its own name; the order of entry is the order of search."""
+
+    def enter(build: Callable[..., npt.NDArray[Any]]) -> Callable[..., npt.NDArray[Any]]:
+        name = build.__name__
+        if name in CONSTRUCTIONS:
+            raise ValueError(f"Construction '{name}' is registered twice.")
+        CONSTRUCTIONS[name] = Construction(name, title, reference, matches, build)
+        return build
+
+    return enter

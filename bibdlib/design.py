@@ -1,0 +1,148 @@
+"""A design: a set of points and the blocks that join them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from bibdlib.errors import InvalidParameters, as_integer
+from bibdlib.parameters import Parameters
+
+__all__ = ["Design"]
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The blocks of a design on the points 0..v-1.
+
+    Making one checks the shape only; `bibdlib.verify` counts whether the blocks balance.
+
+    Parameters
+    ----------
+    parameters
+        What the design claims to be.
+    blocks
+        Integer array of shape (b, k). Kept as int32 with rows sorted, in lexicographic order, read-only.
+
+    Raises
+    ------
+    InvalidParameters
+        If the blocks are no integer array of shape (b, k), or name a point outside 0..v-1.
+    """
+
+    parameters: Parameters
+    blocks: npt.NDArray[np.integer] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        p = self.parameters
+        blocks = np.asarray(self.blocks)
+        if not np.issubdtype(blocks.dtype, np.integer):
+            raise InvalidParameters(f"Argument 'blocks' must hold integers, not {blocks.dtype}.")
+        if blocks.shape != (p.b, p.k):
+            raise InvalidParameters(f"Argument 'blocks' must have shape (b, k) = ({p.b}, {p.k}), not {blocks.shape}.")
+        if blocks.min() < 0 or blocks.max() >= p.v:
+            outside = blocks[(blocks < 0) | (blocks >= p.v)][0]
+            raise InvalidParameters(f"Argument 'blocks' must name points 0..{p.v - 1}, not {outside}.")
+        blocks = np.sort(blocks.astype(np.int32), axis=1)
+        blocks = np.ascontiguousarray(blocks[np.lexsort(blocks.T[::-1])])
+        blocks.flags.writeable = False
+        object.__setattr__(self, "blocks", blocks)
+
+    @property
+    def v(self) -> int:
+        """Number of points."""
+        return self.parameters.v
+
+    @property
+    def b(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def r(self) -> int:
+        """Blocks through each point."""
+        return int(self.parameters.r)
+
+    @property
+    def k(self) -> int:
+        """Points on each block."""
+        return self.parameters.k
+
+    @property
+    def lam(self) -> int:
+        """Blocks through every two points."""
+        return self.parameters.lam
+
+    @cached_property
+    def incidence(self) -> npt.NDArray[np.integer]:
+        """Block numbers through each point, shape (v, r), rows ascending; needs equal replication."""
+        through = np.argsort(self.blocks, axis=None, kind="stable") // self.k
+        return through.reshape(self.v, self.r).astype(np.int32)
+
+    def block(self, i: int) -> npt.NDArray[np.integer]:
+        """The points of block i, ascending."""
+        return self.blocks[as_integer("i", i, 0, self.b - 1)]
+
+    def blocks_through(self, x: int, y: int | None = None) -> npt.NDArray[np.integer]:
+        """Numbers of the blocks through point x, or through both x and y, ascending."""
+        through = self.incidence[as_integer("x", x, 0, self.v - 1)]
+        if y is None:
+            return through
+        return np.intersect1d(through, self.incidence[as_integer("y", y, 0, self.v - 1)])
+
+    def incidence_matrix(self) -> npt.NDArray[np.uint8]:
+        """The matrix N of shape (v, b): 1 where a point lies on a block, so N N^T = (r - lam) I + lam J."""
+        matrix = np.zeros((self.v, self.b), dtype=np.uint8)
+        matrix[self.blocks, np.arange(self.b)[:, None]] = 1
+        return matrix
+
+    def complement(self) -> Design:
+        """The design of the complementary blocks, on the same points; needs k <= v - 2."""
+        if self.v - self.k < 2:
+            raise InvalidParameters(f"The complement needs k <= v - 2 = {self.v - 2}, not k = {self.k}.")
+        outside = self.incidence_matrix().T == 0
+        return Design(self.parameters.complement, np.nonzero(outside)[1].reshape(self.b, self.v - self.k))
+
+    def residual(self, block: int = 0) -> Design:
+        """The points off one block of a symmetric design, with the other blocks cut down to them."""
+        base, others = self._apart(block)
+        kept = others[~np.isin(others, base)].reshape(self.b - 1, self.k - self.lam)
+        return Design(self.parameters.residual, _renumber(kept, np.setdiff1d(np.arange(self.v), base)))
+
+    def derived(self, block: int = 0) -> Design:
+        """The points on one block of a symmetric design with lam >= 3, with the other blocks cut down to them."""
+        if self.lam < 3:
+            raise InvalidParameters(f"The derived design needs lam >= 3 (blocks of lam points), not {self.lam}.")
+        base, others = self._apart(block)
+        kept = others[np.isin(others, base)].reshape(self.b - 1, self.lam)
+        return Design(self.parameters.derived, _renumber(kept, base))
+
+    def dual(self) -> Design:
+        """Points and blocks exchanged; a design only where there are as many of one as of the other."""
+        if not self.parameters.is_symmetric:
+            raise InvalidParameters(f"The dual needs a symmetric design (b = v), not b = {self.b}, v = {self.v}.")
+        return Design(self.parameters, self.incidence)
+
+    def _apart(self, block: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+        index = as_integer("block", block, 0, self.b - 1)
+        if not self.parameters.is_symmetric:
+            raise InvalidParameters(f"A symmetric design (b = v) is needed, not b = {self.b}, v = {self.v}.")
+        return self.blocks[index], np.delete(self.blocks, index, axis=0)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Design):
+            return NotImplemented
+        return self.parameters == other.parameters and np.array_equal(self.blocks, other.blocks)
+
+    def __hash__(self) -> int:
+        return hash((self.parameters, self.blocks.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"Design(v={self.v}, b={self.b}, r={self.r}, k={self.k}, lam={self.lam})"
+
+
+def _renumber(blocks: npt.NDArray[np.integer], points: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    return np.searchsorted(points, blocks)
