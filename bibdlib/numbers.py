@@ -17,7 +17,7 @@ def factorization(n: int) -> tuple[tuple[int, int], ...]:
     Small factors by trial; what is left above the square of the bound goes to sympy,
     whose import is paid only by those who need it.
     """
-    factors = {}
+    factors: dict[int, int] = {}
     for p in (2, *range(3, _TRIAL_BOUND, 2)):
         if p * p > n:
             break
