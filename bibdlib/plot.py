@@ -77,11 +77,12 @@ def draw_bipartite(design: Design, *, ax: Axes | None = None) -> Axes:
     networkx = load("networkx", "plot")
     ax = _axes(ax, f"({design.v}, {design.k}, {design.lam}) as a bipartite graph")
     graph = to_networkx(design)
-    points = [node for node, side in graph.nodes(data="bipartite") if side == 0]
+    heights = {"point": design.v + 1, "block": design.b + 1}
+    places = {(kind, i): (kind == "block", -(i + 1) / heights[kind]) for kind, i in graph}
     colours = ["tab:blue" if side == 0 else "tab:orange" for _, side in graph.nodes(data="bipartite")]
     networkx.draw_networkx(
         graph,
-        networkx.bipartite_layout(graph, points),
+        places,
         ax=ax,
         labels={node: node[1] for node in graph},
         node_color=colours,
@@ -102,6 +103,7 @@ def draw_spectrum(incidence: Design | npt.ArrayLike, *, ax: Axes | None = None, 
     values = np.linalg.svd(_matrix(incidence).astype(float), compute_uv=False)
     ax = _axes(ax, "Singular values of the incidence matrix")
     ax.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, linestyle="none", label=label)
+    ax.set_ylim(bottom=0)
     ax.set_xlabel("number")
     ax.set_ylabel("singular value")
     if label is not None:
