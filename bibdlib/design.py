@@ -51,6 +51,31 @@ class Design:
         blocks.flags.writeable = False
         object.__setattr__(self, "blocks", blocks)
 
+    @classmethod
+    def from_blocks(cls, blocks: npt.ArrayLike, v: int | None = None) -> Design:
+        """The design that these blocks of equal size would be, its parameters read off them.
+
+        Without v the points are those up to the greatest named.
+
+        Raises
+        ------
+        InvalidParameters
+            If the blocks are no integer array of two axes, or their number fits no lam.
+        """
+        blocks = np.asarray(blocks)
+        if blocks.ndim != 2 or not blocks.size or not np.issubdtype(blocks.dtype, np.integer):
+            given = f"{blocks.dtype} of shape {blocks.shape}"
+            raise InvalidParameters(f"Argument 'blocks' must be an integer array of shape (b, k), not {given}.")
+        b, k = blocks.shape
+        v = as_integer("v", int(blocks.max()) + 1 if v is None else v, 2)
+        lam, remainder = divmod(b * k * (k - 1), v * (v - 1))
+        if remainder:
+            raise InvalidParameters(
+                f"Argument 'blocks' must cover each of {v * (v - 1) // 2} pairs equally often, "
+                f"not {b} blocks of {k} points that hold {b * k * (k - 1) // 2} pairs."
+            )
+        return cls(Parameters(v, k, lam), blocks)
+
     @property
     def v(self) -> int:
         """Number of points."""

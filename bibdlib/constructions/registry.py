@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec
 
 import numpy.typing as npt
 
+from bibdlib.design import Design
 from bibdlib.parameters import Parameters
+from bibdlib.verify import verified
 
 __all__ = ["CONSTRUCTIONS", "Construction", "Match", "Matches", "register"]
 
@@ -52,17 +56,29 @@ class Construction:
 
 CONSTRUCTIONS: dict[str, Construction] = {}
 
+Arguments = ParamSpec("Arguments")
+
 
 def register(
     *, title: str, reference: str, matches: Callable[[Parameters], Matches]
-) -> Callable[[Callable[..., npt.NDArray[Any]]], Callable[..., npt.NDArray[Any]]]:
-    """Enter the decorated builder under its own name; the order of entry is the order of search."""
+) -> Callable[[Callable[Arguments, npt.NDArray[Any]]], Callable[Arguments, Design]]:
+    """Enter the decorated builder under its own name; the order of entry is the order of search.
 
-    def enter(build: Callable[..., npt.NDArray[Any]]) -> Callable[..., npt.NDArray[Any]]:
+    The registry keeps the builder of blocks. Whoever calls the function by name gets
+    the verified design, its parameters read off the blocks.
+    """
+
+    def enter(build: Callable[Arguments, npt.NDArray[Any]]) -> Callable[Arguments, Design]:
         name = build.__name__
         if name in CONSTRUCTIONS:
             raise ValueError(f"Construction '{name}' is registered twice.")
         CONSTRUCTIONS[name] = Construction(name, title, reference, matches, build)
-        return build
+
+        @wraps(build)
+        def named(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Design:
+            return verified(Design.from_blocks(build(*args, **kwargs)))
+
+        named.__signature__ = signature(build).replace(return_annotation="Design")  # type: ignore[attr-defined]
+        return named
 
     return enter
