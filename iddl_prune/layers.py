@@ -1,0 +1,275 @@
+"""Linear and Conv2d that store only the weights their pattern keeps."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any, Literal, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iddl_prune.errors import InvalidArgument
+from iddl_prune.ops import KERNELS, reference
+from iddl_prune.pattern import SparsePattern
+
+__all__ = ["BIBDConv2d", "BIBDLinear", "PatternLayer"]
+
+Dense = TypeVar("Dense", nn.Linear, nn.Conv2d)
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+class PatternLayer(nn.Module):
+    """What both layers share: packed weights of shape (kept, ...), a pattern, a kernel.
+
+    The law: equal to the dense layer whose weight is masked by the pattern, in value and in every gradient.
+    The index tensors are rebuilt from the pattern, so `state_dict` holds weight and bias alone.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def _set_up(
+        self, pattern: SparsePattern, taps: tuple[int, ...], bias: bool, device: Any, dtype: Any, kernel: str
+    ) -> None:
+        self.pattern = pattern
+        self.weight = nn.Parameter(torch.empty(pattern.kept, *taps, device=device, dtype=dtype))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(pattern.out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self._buffer_names: tuple[str, ...] = ()
+        self.use_kernel(kernel)
+        self.reset_parameters()
+
+    def use_kernel(self, kernel: str) -> None:
+        """Compute with another kernel from now on; values and gradients stay what they are.
+
+        Raises
+        ------
+        InvalidArgument
+            If there is no kernel of that name.
+        """
+        if kernel not in KERNELS:
+            raise InvalidArgument(f"Argument 'kernel' must be one of {', '.join(KERNELS)}, not {kernel!r}.")
+        for name in self._buffer_names:
+            delattr(self, name)
+        buffers = KERNELS[kernel].buffers(self.pattern)
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor.to(self.weight.device), persistent=False)
+        self.kernel = kernel
+        self._buffer_names = tuple(buffers)
+
+    def _indices(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self._buffer_names}
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias as torch's own layers do, from the fan-in that is left."""
+        fan_in = self.weight.numel() / self.pattern.out_features
+        with torch.no_grad():
+            for parameter in (self.weight, self.bias):
+                if parameter is not None:
+                    parameter.uniform_(-1 / sqrt(fan_in), 1 / sqrt(fan_in))
+
+    def dense_weight(self) -> Tensor:
+        """The masked dense weight, of the shape of torch's own layer."""
+        positions = torch.from_numpy(self.pattern.positions).to(self.weight.device)
+        return reference.dense_weight(self.weight, positions, self.pattern.out_features, self.pattern.in_features)
+
+    @torch.no_grad()
+    def _take(self, weight: Tensor, bias: Tensor | None) -> Self:
+        positions = torch.from_numpy(self.pattern.positions).to(weight.device)
+        self.weight.copy_(weight.flatten(0, 1).index_select(0, positions))
+        if self.bias is not None and bias is not None:
+            self.bias.copy_(bias)
+        return self
+
+    @torch.no_grad()
+    def _give(self, dense: Dense) -> Dense:
+        dense.weight.copy_(self.dense_weight())
+        if self.bias is not None and dense.bias is not None:
+            dense.bias.copy_(self.bias)
+        return dense.train(self.training)
+
+
+class BIBDLinear(PatternLayer):
+    """`torch.nn.Linear` whose outputs read only the inputs their block holds.
+
+    Parameters
+    ----------
+    in_features, out_features, bias, device, dtype
+        As in `torch.nn.Linear`.
+    pattern
+        Which output reads which input; its widths are those of the layer.
+    kernel
+        Name of the kernel that computes it, one of `iddl_prune.ops.KERNELS`.
+
+    Raises
+    ------
+    InvalidArgument
+        If the pattern's widths differ from the layer's, or there is no such kernel.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        pattern: SparsePattern,
+        kernel: str = "gather",
+    ) -> None:
+        super().__init__()
+        _check_widths(pattern, in_features, out_features)
+        self.in_features, self.out_features = in_features, out_features
+        self._set_up(pattern, (), bias, device, dtype, kernel)
+
+    @classmethod
+    def from_dense(cls, layer: nn.Linear, pattern: SparsePattern, *, kernel: str = "gather") -> BIBDLinear:
+        """The sparse layer that keeps the weights of a dense one where the pattern has them."""
+        sparse = cls(
+            layer.in_features,
+            layer.out_features,
+            layer.bias is not None,
+            layer.weight.device,
+            layer.weight.dtype,
+            pattern=pattern,
+            kernel=kernel,
+        )
+        return sparse._take(layer.weight, layer.bias).train(layer.training)
+
+    def to_dense(self) -> nn.Linear:
+        """An ordinary `torch.nn.Linear` of equal outputs, zeros where the pattern has no weight."""
+        has_bias = self.bias is not None
+        return self._give(
+            nn.Linear(self.in_features, self.out_features, has_bias, self.weight.device, self.weight.dtype)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in_features) -> (..., out_features)."""
+        return KERNELS[self.kernel].linear(x, self.weight, self.bias, self.pattern, **self._indices())
+
+    def extra_repr(self) -> str:
+        """As torch's, and the pattern."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
+            f"pattern={self.pattern}, kernel={self.kernel!r}"
+        )
+
+
+class BIBDConv2d(PatternLayer):
+    """`torch.nn.Conv2d` whose output channels read only the input channels their block holds, with every tap.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, dilation, bias, padding_mode, device, dtype
+        As in `torch.nn.Conv2d` with groups = 1.
+    pattern, kernel
+        As in `BIBDLinear`.
+
+    Raises
+    ------
+    InvalidArgument
+        If the pattern's widths differ from the layer's, or there is no such kernel or padding mode.
+    """
+
+    groups = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        pattern: SparsePattern,
+        kernel: str = "gather",
+    ) -> None:
+        super().__init__()
+        _check_widths(pattern, in_channels, out_channels)
+        # A dense twin without storage: torch's own checks of the arguments, and its attributes.
+        twin = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, 1, bias, padding_mode, device="meta"
+        )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.dilation = twin.kernel_size, twin.stride, twin.dilation
+        self.padding, self.padding_mode = twin.padding, padding_mode
+        self._wrapped_padding = twin._reversed_padding_repeated_twice
+        self._set_up(pattern, self.kernel_size, bias, device, dtype, kernel)
+
+    @classmethod
+    def from_dense(cls, layer: nn.Conv2d, pattern: SparsePattern, *, kernel: str = "gather") -> BIBDConv2d:
+        """The sparse layer that keeps the weights of a dense one (groups = 1) where the pattern has them."""
+        if layer.groups != 1:
+            raise InvalidArgument(f"Argument 'layer' must have groups = 1, not {layer.groups}.")
+        sparse = cls(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            bias=layer.bias is not None,
+            device=layer.weight.device,
+            dtype=layer.weight.dtype,
+            pattern=pattern,
+            kernel=kernel,
+            **_geometry(layer),
+        )
+        return sparse._take(layer.weight, layer.bias).train(layer.training)
+
+    def to_dense(self) -> nn.Conv2d:
+        """An ordinary `torch.nn.Conv2d` of equal outputs, zeros where the pattern has no weight."""
+        dense = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,  # type: ignore[arg-type]
+            bias=self.bias is not None,
+            device=self.weight.device,
+            dtype=self.weight.dtype,
+            **_geometry(self),
+        )
+        return self._give(dense)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, in_channels, H, W) or (in_channels, H, W) -> the same with out_channels and the new H, W."""
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = F.pad(x, self._wrapped_padding, mode=self.padding_mode), (0, 0)
+        batch = x if x.ndim == 4 else x[None]
+        out = KERNELS[self.kernel].conv2d(
+            batch,
+            self.weight,
+            self.bias,
+            self.pattern,
+            stride=self.stride,
+            padding=padding,
+            dilation=self.dilation,
+            **self._indices(),
+        )
+        return out if x.ndim == 4 else out[0]
+
+    def extra_repr(self) -> str:
+        """As torch's, and the pattern."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, bias={self.bias is not None}, "
+            f"padding_mode={self.padding_mode!r}, pattern={self.pattern}, kernel={self.kernel!r}"
+        )
+
+
+def _geometry(layer: nn.Conv2d | BIBDConv2d) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "padding_mode")}
+
+
+def _check_widths(pattern: SparsePattern, inputs: int, outputs: int) -> None:
+    if (pattern.in_features, pattern.out_features) != (inputs, outputs):
+        raise InvalidArgument(
+            f"Argument 'pattern' must lead from {inputs} to {outputs} channels, "
+            f"not from {pattern.in_features} to {pattern.out_features}."
+        )
