@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from bibdlib.constructions import CONSTRUCTIONS, Construction
+from bibdlib.constructions.registry import precedes
 from bibdlib.design import Design
 from bibdlib.errors import NoKnownConstruction, NonexistentDesign
 from bibdlib.nonexistence import Existence, Status, refute
@@ -15,9 +16,6 @@ from bibdlib.parameters import Parameters
 from bibdlib.verify import verified
 
 __all__ = ["Recipe", "construct", "existence", "explain", "find"]
-
-# A recipe deeper than this has not been seen to give what a shallower one does not.
-_DEEPEST = 6
 
 
 @dataclass(frozen=True)
@@ -97,31 +95,27 @@ def explain(v: int, k: int, lam: int = 1) -> str:
     return str(recipe or verdict)
 
 
-def find(parameters: Parameters) -> Recipe | None:
-    """The shallowest recipe of a design, or None if no registered construction gives it."""
-    for depth in range(1, _DEEPEST + 1):
-        recipe = _find(parameters, depth)
-        if recipe:
-            return recipe
-    return None
-
-
 @cache
-def _find(parameters: Parameters, depth: int) -> Recipe | None:
-    if depth == 0 or refute(parameters) is not None:
+def find(parameters: Parameters) -> Recipe | None:
+    """The first recipe of a design in the order of the registry, or None if no registered construction gives it.
+
+    Only ingredients that come before the design in `precedes` are tried, so every search ends.
+    """
+    if refute(parameters) is not None:
         return None
     for construction in CONSTRUCTIONS.values():
         for match in construction.matches(parameters):
-            ingredients = _find_all(match.needs, depth - 1)
-            if ingredients is not None:
-                return Recipe(parameters, construction, match.arguments, ingredients)
+            if all(precedes(need, parameters) for need in match.needs):
+                ingredients = _find_all(match.needs)
+                if ingredients is not None:
+                    return Recipe(parameters, construction, match.arguments, ingredients)
     return None
 
 
-def _find_all(needs: tuple[Parameters, ...], depth: int) -> tuple[Recipe, ...] | None:
+def _find_all(needs: tuple[Parameters, ...]) -> tuple[Recipe, ...] | None:
     found = []
     for need in needs:
-        recipe = _find(need, depth)
+        recipe = find(need)
         if recipe is None:
             return None
         found.append(recipe)

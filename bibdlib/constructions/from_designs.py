@@ -1,4 +1,4 @@
-"""Designs from other designs: complement, residual, derived, sum."""
+"""Designs from other designs: complement, residual, derived, copies, sum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bibdlib.constructions.registry import Match, Matches, register
 from bibdlib.design import Design
 from bibdlib.parameters import Parameters
 
-__all__ = ["complement", "derived", "residual", "sum_of_designs"]
+__all__ = ["complement", "copies_of_design", "derived", "residual", "sum_of_designs"]
 
 
 def _matches_complement(p: Parameters) -> Matches:
@@ -57,8 +57,21 @@ def derived(symmetric: Design) -> npt.NDArray[Any]:
     return symmetric.derived().blocks
 
 
+def _matches_copies(p: Parameters) -> Matches:
+    for lam in range(1, p.lam // 2 + 1):
+        once = Parameters(p.v, p.k, lam)
+        if p.lam % lam == 0 and once.is_admissible:
+            yield Match({"copies": p.lam // lam}, needs=(once,))
+
+
+@register(title="copies of a design", reference="definition", matches=_matches_copies)
+def copies_of_design(design: Design, copies: int) -> npt.NDArray[Any]:
+    """Every block `copies` times: (v, k, copies * lam)."""
+    return np.tile(design.blocks, (copies, 1))
+
+
 def _matches_sum(p: Parameters) -> Matches:
-    for smaller in range(1, p.lam // 2 + 1):
+    for smaller in range(p.lam // 2, 0, -1):
         parts = Parameters(p.v, p.k, smaller), Parameters(p.v, p.k, p.lam - smaller)
         if all(part.is_admissible for part in parts):
             yield Match(needs=parts)

@@ -14,7 +14,7 @@ from bibdlib.design import Design
 from bibdlib.parameters import Parameters
 from bibdlib.verify import verified
 
-__all__ = ["CONSTRUCTIONS", "Construction", "Match", "Matches", "register"]
+__all__ = ["CONSTRUCTIONS", "Construction", "Match", "Matches", "precedes", "register"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,20 @@ class Construction:
 
 
 CONSTRUCTIONS: dict[str, Construction] = {}
+
+
+def precedes(need: Parameters, parameters: Parameters) -> bool:
+    """Whether a design may be built from the one it needs: the order, without descending chains, of all recursion.
+
+    Symmetric designs come first, since residual and derived ones are cut from larger symmetric ones;
+    then fewer points, then smaller lam, then larger blocks.
+    """
+    return _rank(need) < _rank(parameters)
+
+
+def _rank(p: Parameters) -> tuple[bool, int, int, int]:
+    return not p.is_symmetric, p.v, p.lam, -p.k
+
 
 Arguments = ParamSpec("Arguments")
 
