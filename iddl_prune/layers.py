@@ -191,7 +191,7 @@ class BIBDConv2d(PatternLayer):
         dtype: Any = None,
         *,
         pattern: SparsePattern,
-        kernel: str = "gather",
+        kernel: str = "reference",
     ) -> None:
         super().__init__()
         _check_widths(pattern, in_channels, out_channels)
@@ -206,7 +206,7 @@ class BIBDConv2d(PatternLayer):
         self._set_up(pattern, self.kernel_size, bias, device, dtype, kernel)
 
     @classmethod
-    def from_dense(cls, layer: nn.Conv2d, pattern: SparsePattern, *, kernel: str = "gather") -> BIBDConv2d:
+    def from_dense(cls, layer: nn.Conv2d, pattern: SparsePattern, *, kernel: str = "reference") -> BIBDConv2d:
         """The sparse layer that keeps the weights of a dense one (groups = 1) where the pattern has them."""
         if layer.groups != 1:
             raise InvalidArgument(f"Argument 'layer' must have groups = 1, not {layer.groups}.")

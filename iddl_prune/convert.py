@@ -1,0 +1,54 @@
+"""Put a plan into effect: dense layers out, pattern layers in, nothing decided here."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+from iddl_prune.errors import InvalidArgument
+from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
+from iddl_prune.plan import LayerPlan, Plan
+
+__all__ = ["pattern_layers", "prune_"]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def prune_(model: Model, plan: Plan) -> Model:
+    """Replace, in place, each layer of the plan by one that keeps the weights of its pattern.
+
+    Every new layer is made before the first one is put in, so a plan that does not fit changes nothing.
+
+    Raises
+    ------
+    InvalidArgument
+        If the model lacks a layer of the plan, or has it in another shape.
+    """
+    sparse = {name: _sparse(model, name, layer) for name, layer in plan.layers.items()}
+    for name, module in sparse.items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, module)
+    return model
+
+
+def pattern_layers(model: nn.Module) -> dict[str, PatternLayer]:
+    """The sparse layers of a model by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, PatternLayer)}
+
+
+def _sparse(model: nn.Module, name: str, layer: LayerPlan) -> PatternLayer:
+    try:
+        module = model.get_submodule(name)
+    except AttributeError as error:
+        raise InvalidArgument(f"Argument 'plan' names a layer {name!r} that the model does not have.") from error
+    shape = (layer.out_features, layer.in_features, *layer.taps)
+    found = type(module).__name__, tuple(getattr(module, "weight", nn.Parameter()).shape)
+    if found != (layer.kind, shape):
+        raise InvalidArgument(
+            f"Argument 'plan' expects {name!r} to be a {layer.kind} {shape}, not {found[0]} {found[1]}."
+        )
+    if isinstance(module, nn.Conv2d):
+        return BIBDConv2d.from_dense(module, layer.pattern())
+    assert isinstance(module, nn.Linear)
+    return BIBDLinear.from_dense(module, layer.pattern())
