@@ -3,10 +3,21 @@
 >>> import bibdlib
 >>> bibdlib.construct(7, 3, 1)
 Design(v=7, b=7, r=3, k=3, lam=1)
+
+Constructions can be called by name, as in
+
+>>> bibdlib.finite_geometry.projective_plane(8)
+Design(v=73, b=73, r=9, k=9, lam=1)
 """
 
 from bibdlib.catalogue import Recipe, construct, existence, explain, find
-from bibdlib.constructions import CONSTRUCTIONS, Construction
+from bibdlib.constructions import (
+    CONSTRUCTIONS,
+    Construction,
+    difference_sets,
+    finite_geometry,
+    triple_systems,
+)
 from bibdlib.design import Design
 from bibdlib.errors import BibdError, InvalidParameters, NoKnownConstruction, NonexistentDesign, NotADesign
 from bibdlib.nonexistence import Existence, Status
@@ -30,8 +41,11 @@ __all__ = [
     "Recipe",
     "Status",
     "construct",
+    "difference_sets",
     "existence",
     "explain",
     "find",
+    "finite_geometry",
+    "triple_systems",
     "verify",
 ]

@@ -55,7 +55,7 @@ def construct(v: int, k: int, lam: int = 1) -> Design:
     Examples
     --------
     >>> construct(7, 3).blocks.tolist()[0]
-    [0, 1, 3]
+    [0, 1, 2]
 
     Raises
     ------

@@ -2,8 +2,20 @@
 
 from bibdlib.constructions import (  # noqa: I001  (the order is the order of search)
     trivial,
+    finite_geometry,
+    triple_systems,
+    difference_sets,
     from_designs,
 )
 from bibdlib.constructions.registry import CONSTRUCTIONS, Construction, Match
 
-__all__ = ["CONSTRUCTIONS", "Construction", "Match", "from_designs", "trivial"]
+__all__ = [
+    "CONSTRUCTIONS",
+    "Construction",
+    "Match",
+    "difference_sets",
+    "finite_geometry",
+    "from_designs",
+    "triple_systems",
+    "trivial",
+]
