@@ -5,6 +5,7 @@ from bibdlib.constructions import (  # noqa: I001  (the order is the order of se
     finite_geometry,
     triple_systems,
     difference_sets,
+    difference_families,
     from_designs,
 )
 from bibdlib.constructions.registry import CONSTRUCTIONS, Construction, Match
@@ -13,6 +14,7 @@ __all__ = [
     "CONSTRUCTIONS",
     "Construction",
     "Match",
+    "difference_families",
     "difference_sets",
     "finite_geometry",
     "from_designs",

@@ -6,22 +6,17 @@ Each function returns the set in its group; the registry builds the design.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
 from math import isqrt
-from typing import Any, ParamSpec
 
 import numpy as np
-import numpy.typing as npt
 
-from bibdlib.constructions.registry import Match, Matches, register
-from bibdlib.design import Design
+from bibdlib.constructions.base_blocks import DifferenceSet, register_base_blocks
+from bibdlib.constructions.registry import Match, Matches
 from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.fields import finite_field
-from bibdlib.groups import AbelianGroup, cyclic, develop
+from bibdlib.groups import AbelianGroup, cyclic
 from bibdlib.numbers import is_prime, is_square, prime_power
 from bibdlib.parameters import Parameters
-from bibdlib.verify import verified
 
 __all__ = [
     "DifferenceSet",
@@ -32,54 +27,6 @@ __all__ = [
     "singer_difference_set",
     "twin_prime_difference_set",
 ]
-
-Arguments = ParamSpec("Arguments")
-
-
-@dataclass(frozen=True, eq=False)
-class DifferenceSet:
-    """Elements of an abelian group whose differences give every element but 0 equally often.
-
-    Attributes
-    ----------
-    group
-        The group of order v, its elements numbered 0..v-1.
-    elements
-        Integer array of shape (k,), ascending.
-    """
-
-    group: AbelianGroup
-    elements: npt.NDArray[np.int64]
-
-    @property
-    def parameters(self) -> Parameters:
-        """(v, k, k (k - 1) / (v - 1))."""
-        v, k = self.group.order, len(self.elements)
-        return Parameters(v, k, k * (k - 1) // (v - 1))
-
-    def translates(self) -> npt.NDArray[np.int64]:
-        """The v translates, shape (v, k)."""
-        return develop([self.elements], self.group, short=False)
-
-    def design(self) -> Design:
-        """The symmetric design of the translates, verified."""
-        return verified(Design(self.parameters, self.translates()))
-
-
-def _register(
-    title: str, reference: str, matches: Callable[[Parameters], Matches]
-) -> Callable[[Callable[Arguments, DifferenceSet]], Callable[Arguments, DifferenceSet]]:
-    """Enter the design of a difference set's translates; the name keeps standing for the set."""
-
-    def enter(make: Callable[Arguments, DifferenceSet]) -> Callable[Arguments, DifferenceSet]:
-        @register(title=title, reference=reference, matches=matches)
-        @wraps(make)
-        def build(*args: Arguments.args, **kwargs: Arguments.kwargs) -> npt.NDArray[Any]:
-            return make(*args, **kwargs).translates()
-
-        return make
-
-    return enter
 
 
 def _matches_singer(p: Parameters) -> Matches:
@@ -97,7 +44,11 @@ def _matches_singer(p: Parameters) -> Matches:
                 yield Match({"n": n, "q": q})
 
 
-@_register("Singer difference sets", "J. Singer, Trans. Amer. Math. Soc. 43 (1938) 377-385", _matches_singer)
+@register_base_blocks(
+    title="Singer difference sets",
+    reference="J. Singer, Trans. Amer. Math. Soc. 43 (1938) 377-385",
+    matches=_matches_singer,
+)
 def singer_difference_set(n: int, q: int) -> DifferenceSet:
     """The hyperplanes of PG(n, q) as a set in Z_v, v = (q^(n+1) - 1) / (q - 1), k = (q^n - 1) / (q - 1).
 
@@ -115,7 +66,7 @@ def singer_difference_set(n: int, q: int) -> DifferenceSet:
     trace = np.zeros(v, dtype=np.int64)
     for i in range(n + 1):
         trace = field.add(trace, field.powers[np.arange(v) * q**i % (field.q - 1)])
-    return DifferenceSet(cyclic(v), np.flatnonzero(trace == 0))
+    return DifferenceSet(cyclic(v), np.flatnonzero(trace == 0)[None])
 
 
 def _matches_paley(p: Parameters) -> Matches:
@@ -123,7 +74,11 @@ def _matches_paley(p: Parameters) -> Matches:
         yield Match({"q": p.v})
 
 
-@_register("Paley difference sets", "R. E. A. C. Paley, J. Math. Phys. 12 (1933) 311-320", _matches_paley)
+@register_base_blocks(
+    title="Paley difference sets",
+    reference="R. E. A. C. Paley, J. Math. Phys. 12 (1933) 311-320",
+    matches=_matches_paley,
+)
 def paley_difference_set(q: int) -> DifferenceSet:
     """The squares of GF(q) but 0, for a prime power q = 3 mod 4: (q, (q - 1) / 2, (q - 3) / 4).
 
@@ -135,7 +90,7 @@ def paley_difference_set(q: int) -> DifferenceSet:
     field = finite_field(q)
     if q % 4 != 3 or q < 7:
         raise InvalidParameters(f"Argument 'q' must be 3 mod 4 and at least 7, not {q}.")
-    return DifferenceSet(field.additive, np.sort(field.coset(2)))
+    return DifferenceSet(field.additive, np.sort(field.coset(2))[None])
 
 
 def _matches_twin_prime(p: Parameters) -> Matches:
@@ -144,10 +99,10 @@ def _matches_twin_prime(p: Parameters) -> Matches:
         yield Match({"q": q})
 
 
-@_register(
-    "twin prime power difference sets",
-    "R. G. Stanton, D. A. Sprott, Canad. J. Math. 10 (1958) 73-77",
-    _matches_twin_prime,
+@register_base_blocks(
+    title="twin prime power difference sets",
+    reference="R. G. Stanton, D. A. Sprott, Canad. J. Math. 10 (1958) 73-77",
+    matches=_matches_twin_prime,
 )
 def twin_prime_difference_set(q: int) -> DifferenceSet:
     """In GF(q) + GF(q + 2), both odd prime powers: (x, y) with y = 0, or x y != 0 and both or neither square.
@@ -165,7 +120,7 @@ def twin_prime_difference_set(q: int) -> DifferenceSet:
     both = np.add.outer(second.coset(2) * q, first.coset(2)).ravel()
     neither = np.add.outer(second.coset(2, 1) * q, first.coset(2, 1)).ravel()
     group = AbelianGroup(first.additive.moduli + second.additive.moduli)
-    return DifferenceSet(group, np.sort(np.concatenate([np.arange(q), both, neither])))
+    return DifferenceSet(group, np.sort(np.concatenate([np.arange(q), both, neither]))[None])
 
 
 def _with_zero_of_quartic(q: int) -> bool | None:
@@ -181,7 +136,11 @@ def _matches_quartic(p: Parameters) -> Matches:
     yield from _matches_residues(p, 4, _with_zero_of_quartic)
 
 
-@_register("quartic residue difference sets", "E. Lehmer, Canad. J. Math. 5 (1953) 425-432", _matches_quartic)
+@register_base_blocks(
+    title="quartic residue difference sets",
+    reference="E. Lehmer, Canad. J. Math. 5 (1953) 425-432",
+    matches=_matches_quartic,
+)
 def quartic_difference_set(q: int) -> DifferenceSet:
     """The fourth powers modulo a prime q = 1 + 4 t^2 > 5, t odd, or with 0 if q = 9 + 4 t^2.
 
@@ -210,7 +169,11 @@ def _matches_octic(p: Parameters) -> Matches:
     yield from _matches_residues(p, 8, _with_zero_of_octic)
 
 
-@_register("octic residue difference sets", "E. Lehmer, Canad. J. Math. 5 (1953) 425-432", _matches_octic)
+@register_base_blocks(
+    title="octic residue difference sets",
+    reference="E. Lehmer, Canad. J. Math. 5 (1953) 425-432",
+    matches=_matches_octic,
+)
 def octic_difference_set(q: int) -> DifferenceSet:
     """The eighth powers modulo a prime q = 1 + 8 t^2 = 9 + 64 u^2, t and u odd, such as 73.
 
@@ -231,7 +194,11 @@ def _matches_hall(p: Parameters) -> Matches:
         yield Match({"q": p.v})
 
 
-@_register("Hall's sextic difference sets", "M. Hall, Proc. Amer. Math. Soc. 7 (1956) 975-986", _matches_hall)
+@register_base_blocks(
+    title="Hall's sextic difference sets",
+    reference="M. Hall, Proc. Amer. Math. Soc. 7 (1956) 975-986",
+    matches=_matches_hall,
+)
 def hall_difference_set(q: int) -> DifferenceSet:
     """Three of the six classes of sixth powers modulo a prime q = 4 x^2 + 27: (q, (q - 1) / 2, (q - 3) / 4).
 
@@ -249,7 +216,7 @@ def hall_difference_set(q: int) -> DifferenceSet:
     # Where 3 has logarithm 5, the inverse of the primitive root is taken: class i becomes -i.
     sign = 1 if field.logarithms[3] % 6 == 1 else -1
     classes = [field.coset(6, sign * i % 6) for i in (0, 1, 3)]
-    return DifferenceSet(field.additive, np.sort(np.concatenate(classes)))
+    return DifferenceSet(field.additive, np.sort(np.concatenate(classes))[None])
 
 
 def _is_hall(q: int) -> bool:
@@ -268,4 +235,4 @@ def _residues(q: int, e: int, zero: bool | None, forms: str) -> DifferenceSet:
     if zero is None:
         raise InvalidParameters(f"Argument 'q' must be a prime {forms}, not {q}.")
     field = finite_field(q)
-    return DifferenceSet(field.additive, np.sort(np.append(field.coset(e), [0] * zero)))
+    return DifferenceSet(field.additive, np.sort(np.append(field.coset(e), [0] * zero))[None])
