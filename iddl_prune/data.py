@@ -103,7 +103,9 @@ class Dataset:
         if channels == given:
             return self
         if given != 1:
-            raise InvalidArgument(f"Argument 'channels' must be {given}, as in the images of {self.name}, not {channels}.")
+            raise InvalidArgument(
+                f"Argument 'channels' must be {given}, as in the images of {self.name}, not {channels}."
+            )
         return replace(self, train=_repeat(self.train, channels), test=_repeat(self.test, channels))
 
 
@@ -217,17 +219,15 @@ def _from_torchvision(name: str, data_dir: Path, download: bool) -> Dataset:
             f"{source.class_name} files in {data_dir.absolute() / source.folder}. Give the folder that holds "
             f"{source.folder} as data_dir (--data-dir), or fetch it with download=True (--download)."
         ) from error
-    train, test = (
-        Split(images, torch.as_tensor(side.targets), tuple(images.shape[1:]), source.mean, source.std)
-        for side in sides
-        for images in [_channels_first(side.data)]
-    )
+    train, test = (_in_memory(side, source) for side in sides)
     return Dataset(name, replace(train, padding=source.padding, flip=source.flip), test, source.num_classes)
 
 
-def _channels_first(pixels: Any) -> Tensor:
-    images = torch.as_tensor(pixels)
-    return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
+def _in_memory(side: Any, source: _TorchvisionSet) -> Split:
+    images = torch.as_tensor(side.data)
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
+    _, channels, height, width = images.shape
+    return Split(images, torch.as_tensor(side.targets), (channels, height, width), source.mean, source.std)
 
 
 class _ImageFiles:

@@ -1,0 +1,218 @@
+"""A training run: what it is told, what it has reached, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from iddl_prune.errors import InvalidArgument, PruneError
+
+__all__ = ["Epoch", "History", "Interrupt", "Run", "TrainConfig"]
+
+_SAVE_EVERY_SECONDS = 60.0
+_FORMAT = 1
+_MAY_CHANGE = ("devices", "accelerator", "workers")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; with the same data and seed it settles every number on one device.
+
+    Attributes
+    ----------
+    epochs, batch_size, seed
+        The batch is that of a step, over all devices together.
+    lr, warmup
+        Peak of the cosine schedule (I. Loshchilov, F. Hutter, SGDR, ICLR 2017), and the share of all steps in which
+        it is reached linearly (P. Goyal et al., Accurate, large minibatch SGD, 2017).
+    optimizer, momentum, weight_decay
+        ``sgd`` with Nesterov's momentum, or ``adamw``, which has momenta of its own.
+    label_smoothing
+        Share of the target spread over all classes.
+    distillation, temperature
+        Share of the loss that asks for the teacher's softened answers (G. Hinton, O. Vinyals, J. Dean, Distilling the
+        knowledge in a neural network, 2015); without a teacher it has no say.
+    devices, accelerator, precision
+        As in `lightning_fabric.Fabric`: ``bf16-mixed`` computes in bfloat16 and keeps float32 weights.
+    workers
+        Processes that read inputs ahead; worth while for images on disk only.
+
+    Raises
+    ------
+    InvalidArgument
+        If a number is out of its range or the optimizer is none.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    lr: float = 0.05
+    warmup: float = 0.1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    distillation: float = 0.5
+    temperature: float = 4.0
+    seed: int = 0
+    devices: int | str = 1
+    accelerator: str = "auto"
+    precision: Any = "32-true"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name, minimum in {"epochs": 0, "batch_size": 1, "seed": 0, "workers": 0}.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                raise InvalidArgument(f"Argument '{name}' must be an integer of at least {minimum}, not {value!r}.")
+        for name in ("lr", "temperature"):
+            if not getattr(self, name) > 0:
+                raise InvalidArgument(f"Argument '{name}' must be positive, not {getattr(self, name)!r}.")
+        if not self.weight_decay >= 0:
+            raise InvalidArgument(f"Argument 'weight_decay' must not be negative, not {self.weight_decay!r}.")
+        for name in ("warmup", "momentum", "label_smoothing", "distillation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidArgument(f"Argument '{name}' must lie between 0 and 1, not {getattr(self, name)!r}.")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise InvalidArgument(f"Argument 'optimizer' must be 'sgd' or 'adamw', not {self.optimizer!r}.")
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of a step, counted from 0: up in a line, down in half a cosine."""
+        rising = math.ceil(self.warmup * steps)
+        if step < rising:
+            return self.lr * (step + 1) / rising
+        return self.lr * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: its mean loss, the accuracy on the test examples after it (0..1), its time without that test."""
+
+    number: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs of a training run, in order."""
+
+    epochs: tuple[Epoch, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy after the last epoch, 0..1; not a number if there was none."""
+        return self.epochs[-1].accuracy if self.epochs else math.nan
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, the tests between epochs left out."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The epochs, as JSON holds them."""
+        return asdict(self)
+
+
+class Run:
+    """What a training run has reached; all of it goes into the checkpoint."""
+
+    def __init__(
+        self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainConfig, path: Path | None
+    ) -> None:
+        self.fabric, self.model, self.optimizer, self.config, self.path = fabric, model, optimizer, config, path
+        self.epochs: list[Epoch] = []
+        self.step = 0
+        self.loss_sum = torch.zeros((), device=fabric.device)
+        self.seconds = 0.0
+        self._saved_at = time.monotonic()
+
+    def end_epoch(self, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+        self.loss_sum = torch.zeros_like(self.loss_sum)
+        self.seconds = 0.0
+
+    def pause(self, interrupt: Interrupt) -> None:
+        """Save if it is time to, stop if asked to; the first process decides for all."""
+        due = self.path is not None and time.monotonic() - self._saved_at > _SAVE_EVERY_SECONDS
+        stop, due = self.fabric.broadcast((interrupt.requested, due))
+        if stop or due:
+            self.save()
+        if stop:
+            where = f"; {self.path} holds its state" if self.path is not None else ""
+            raise KeyboardInterrupt(f"Training stopped after step {self.step}{where}.")
+
+    def save(self) -> None:
+        """Write everything beside the file, then put it in the file's place."""
+        if self.path is None:
+            return
+        if self.fabric.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self.path.with_name(self.path.name + ".part")
+            state = {
+                "format": _FORMAT,
+                "config": asdict(self.config),
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "epochs": [asdict(epoch) for epoch in self.epochs],
+                "step": self.step,
+                "loss_sum": self.loss_sum,
+                "seconds": self.seconds,
+            }
+            torch.save(state, beside)
+            os.replace(beside, self.path)
+        self.fabric.barrier()
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the file if it is there."""
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            kept = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen kinds for a file that is cut short
+            raise PruneError(f"{self.path} cannot be resumed; it may be cut short: {error}") from error
+        if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
+            raise PruneError(f"{self.path} is no state of a training run that this version writes.")
+        for name, value in asdict(self.config).items():
+            if name not in _MAY_CHANGE and kept["config"].get(name) != value:
+                was = kept["config"].get(name)
+                raise PruneError(f"{self.path} was written with {name} = {was!r}; it cannot go on with {value!r}.")
+        try:
+            self.model.load_state_dict(kept["model"])
+        except RuntimeError as error:
+            raise PruneError(f"{self.path} holds the state of another model: {error}") from error
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.epochs = [Epoch(**epoch) for epoch in kept["epochs"]]
+        self.step, self.seconds = kept["step"], kept["seconds"]
+        self.loss_sum = kept["loss_sum"].to(self.fabric.device)
+
+
+class Interrupt:
+    """Holds Ctrl-C back until a step is finished; the second one stops at once."""
+
+    requested = False
+
+    def __enter__(self) -> Interrupt:
+        self._own = threading.current_thread() is threading.main_thread()
+        if self._own:
+            self._before = signal.signal(signal.SIGINT, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _request(self, *_: object) -> None:
+        self.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
