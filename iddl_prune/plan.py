@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import bibdlib
+from iddl_prune.assign import fit as fit_pattern
 from iddl_prune.choice import choose
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.pattern import SparsePattern
@@ -20,14 +21,25 @@ __all__ = ["DESIGNS", "FORMAT", "LayerPlan", "Plan", "plan"]
 FORMAT = 1
 DESIGNS = ("bibd", "random")
 
+# Keeps the seeds of the random patterns of two plans apart.
+_LAYERS_AT_MOST = 1 << 16
+
 Filter = Callable[[str, nn.Module], bool | None]
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer: its shape, its design, the edge of its tiles.
+    """One layer: its shape, its design, the edge of its tiles, the places of its channels.
 
-    `seed` is None for the design itself, and the seed of the draw for a random pattern of the same degrees.
+    Attributes
+    ----------
+    seed
+        None for the design itself; the seed of the draw for a random pattern of the same degrees.
+    in_order, out_order
+        Channel i plays the part of channel in_order[i] of the pattern as it falls; empty if it stays as it falls.
+    worth
+        Shares of the squared weights kept: by this pattern, by the pattern as it falls, by as many weights
+        chosen freely; None if nothing was fitted.
     """
 
     kind: str
@@ -40,6 +52,9 @@ class LayerPlan:
     edge: int
     reason: str
     seed: int | None = None
+    in_order: tuple[int, ...] = ()
+    out_order: tuple[int, ...] = ()
+    worth: tuple[float, float, float] | None = None
 
     @property
     def parameters(self) -> bibdlib.Parameters:
@@ -47,10 +62,24 @@ class LayerPlan:
         return bibdlib.Parameters(self.v, self.k, self.lam)
 
     def pattern(self) -> SparsePattern:
-        """The pattern, built anew: the design spread over the layer, or its random control."""
+        """The pattern, built anew: the design spread over the layer, or its random control, its channels in order."""
         design = bibdlib.construct(self.v, self.k, self.lam)
         pattern = SparsePattern.from_design(self.in_features, self.out_features, design, edge=self.edge)
-        return pattern if self.seed is None else pattern.random(self.seed)
+        if self.seed is not None:
+            pattern = pattern.random(self.seed)
+        return pattern.permuted(self.in_order, self.out_order) if self.in_order else pattern
+
+    def fitted(self, module: nn.Module, starts: int, seed: int) -> LayerPlan:
+        """The same with the channels in the places that keep most of the module's squared weights."""
+        weight = module.get_parameter("weight").detach().double().cpu().flatten(2)
+        worth = weight.square().sum(-1) if weight.ndim == 3 else weight.square()
+        found = fit_pattern(worth.numpy(), self.pattern(), starts=starts, seed=seed)
+        return replace(
+            self,
+            in_order=tuple(found.in_order.tolist()),
+            out_order=tuple(found.out_order.tolist()),
+            worth=(found.kept, found.unfitted, found.ceiling),
+        )
 
     @property
     def weights_before(self) -> int:
@@ -66,14 +95,6 @@ class Plan:
     density: float
     layers: dict[str, LayerPlan]
     skipped: dict[str, str]
-
-    def as_random(self, seed: int) -> Plan:
-        """The control: the same layers with random patterns of the same degrees, each drawn from its own seed."""
-        layers = {
-            name: replace(layer, seed=seed * len(self.layers) + i)
-            for i, (name, layer) in enumerate(self.layers.items())
-        }
-        return replace(self, design="random", layers=layers)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the version of its form."""
@@ -92,7 +113,10 @@ class Plan:
             raise InvalidArgument(f"A plan must have format {FORMAT} or older, not {data.get('format')!r}.")
         try:
             layers = {
-                name: LayerPlan(**{**layer, "taps": tuple(layer["taps"])}) for name, layer in data["layers"].items()
+                name: LayerPlan(
+                    **{key: tuple(value) if isinstance(value, list) else value for key, value in layer.items()}
+                )
+                for name, layer in data["layers"].items()
             }
             return cls(data["design"], data["density"], layers, dict(data["skipped"]))
         except (KeyError, TypeError) as error:
@@ -100,13 +124,14 @@ class Plan:
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The table: a header, a row a layer, the layers left dense with their reasons."""
-        yield "layer", "kind", "channels", "design", "edge", "kept", "why"
+        yield "layer", "kind", "channels", "design", "edge", "kept", "squared weights kept", "why"
         for name, layer in self.layers.items():
             design = str(layer.parameters) if layer.seed is None else f"random like {layer.parameters}"
             channels = f"{layer.in_features} -> {layer.out_features}"
-            yield name, layer.kind, channels, design, str(layer.edge), f"{layer.k / layer.v:.1%}", layer.reason
+            worth = "" if layer.worth is None else "{:.0%} (as it falls {:.0%}, free {:.0%})".format(*layer.worth)
+            yield name, layer.kind, channels, design, str(layer.edge), f"{layer.k / layer.v:.1%}", worth, layer.reason
         for name, reason in self.skipped.items():
-            yield name, "", "", "dense", "", "100%", reason
+            yield name, "", "", "dense", "", "100%", "", reason
 
     def __str__(self) -> str:
         rows = list(self.rows())
@@ -124,6 +149,8 @@ def plan(
     design: str = "bibd",
     edge: int | None = None,
     filter_fn: Filter | None = None,
+    fit: bool = True,
+    starts: int = 2,
     seed: int = 0,
 ) -> Plan:
     """Decide what becomes of each Linear and Conv2d; the model is read and run once, not changed.
@@ -143,8 +170,11 @@ def plan(
     filter_fn
         Called with name and module: True converts a layer that the rules would leave dense, False leaves it
         dense, None leaves it to the rules.
+    fit, starts
+        Whether channels are given the places that keep most of the squared weights, and from how many starts
+        these are searched; without, the pattern is laid over the layer as it falls.
     seed
-        Seed of the random patterns.
+        Seed of the random patterns and of the search.
 
     Raises
     ------
@@ -169,11 +199,12 @@ def plan(
         if reason is not None:
             skipped[name] = reason
         elif (layer := _layer_plan(module, density, edge)) is not None:
-            layers[name] = layer
+            if design == "random":
+                layer = replace(layer, seed=seed * _LAYERS_AT_MOST + len(layers))
+            layers[name] = layer.fitted(module, starts, seed) if fit else layer
         else:
             skipped[name] = "too narrow for a design of this density"
-    decided = Plan("bibd", density, layers, skipped)
-    return decided if design == "bibd" else decided.as_random(seed)
+    return Plan(design, density, layers, skipped)
 
 
 class _Rules:

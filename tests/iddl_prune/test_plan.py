@@ -103,9 +103,8 @@ def test_models_convert_and_still_run(model: nn.Module, inputs: torch.Tensor, co
 
 def test_random_plan_has_the_same_degrees_and_no_design() -> None:
     inputs = torch.randn(2, 1, 12, 12)
-    exact = plan(mlp(), inputs, density=0.25)
-    control = plan(mlp(), inputs, density=0.25, design="random", seed=3)
-    assert control == exact.as_random(3)
+    exact = plan(mlp(), inputs, density=0.25, fit=False)
+    control = plan(mlp(), inputs, density=0.25, design="random", fit=False, seed=3)
     for name, layer in control.layers.items():
         pattern, twin = layer.pattern(), exact.layers[name].pattern()
         assert pattern.blocks.shape == twin.blocks.shape
@@ -116,7 +115,7 @@ def test_random_plan_has_the_same_degrees_and_no_design() -> None:
 
 
 def test_plan_survives_json() -> None:
-    decided = plan(cifar_resnet18(), torch.randn(1, 3, 32, 32), density=0.125).as_random(1)
+    decided = plan(cifar_resnet18(), torch.randn(1, 3, 32, 32), density=0.125, design="random", starts=1)
     assert Plan.from_dict(json.loads(json.dumps(decided.to_dict()))) == decided
     with pytest.raises(InvalidArgument, match="format"):
         Plan.from_dict({**decided.to_dict(), "format": 99})
@@ -150,3 +149,17 @@ def test_convolutions_stay_convolutions() -> None:
     model = prune_(cifar_resnet18(), plan(cifar_resnet18(), torch.randn(1, 3, 32, 32), density=0.125))
     assert isinstance(model.layer1[0].conv1, BIBDConv2d)
     assert isinstance(model.conv1, nn.Conv2d)
+
+
+def test_fitted_channels_keep_more_and_stay_a_design() -> None:
+    model, inputs = mlp(), torch.randn(2, 1, 12, 12)
+    decided = plan(model, inputs, density=0.25)
+    for name, layer in decided.layers.items():
+        assert layer.worth is not None
+        kept, unfitted, ceiling = layer.worth
+        assert unfitted < kept < ceiling
+        pattern = layer.pattern()
+        assert pattern.verify()
+        weight = model.get_submodule(name).weight.detach().double()
+        share = weight.square()[torch.from_numpy(pattern.mask())].sum() / weight.square().sum()
+        assert share.item() == pytest.approx(kept)
