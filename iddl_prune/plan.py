@@ -71,8 +71,8 @@ class LayerPlan:
 
     def fitted(self, module: nn.Module, starts: int, seed: int) -> LayerPlan:
         """The same with the channels in the places that keep most of the module's squared weights."""
-        weight = module.get_parameter("weight").detach().double().cpu().flatten(2)
-        worth = weight.square().sum(-1) if weight.ndim == 3 else weight.square()
+        weight = module.get_parameter("weight").detach().double().cpu()
+        worth = weight.square().reshape(self.out_features, self.in_features, -1).sum(-1)
         found = fit_pattern(worth.numpy(), self.pattern(), starts=starts, seed=seed)
         return replace(
             self,
@@ -112,12 +112,7 @@ class Plan:
         if not isinstance(data.get("format"), int) or data["format"] > FORMAT:
             raise InvalidArgument(f"A plan must have format {FORMAT} or older, not {data.get('format')!r}.")
         try:
-            layers = {
-                name: LayerPlan(
-                    **{key: tuple(value) if isinstance(value, list) else value for key, value in layer.items()}
-                )
-                for name, layer in data["layers"].items()
-            }
+            layers = {name: LayerPlan(**_with_tuples(layer)) for name, layer in data["layers"].items()}
             return cls(data["design"], data["density"], layers, dict(data["skipped"]))
         except (KeyError, TypeError) as error:
             raise InvalidArgument(f"A plan must hold every field of its layers: {error}.") from error
@@ -252,6 +247,11 @@ def _layer_plan(module: nn.Linear | nn.Conv2d, density: float, edge: int | None)
     return LayerPlan(
         type(module).__name__, in_features, out_features, tuple(taps), p.v, p.k, p.lam, choice.edge, choice.reason
     )
+
+
+def _with_tuples(data: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def _order_of_calls(model: nn.Module, example_inputs: torch.Tensor | tuple[Any, ...]) -> list[nn.Module]:
