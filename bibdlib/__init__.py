@@ -14,6 +14,7 @@ from bibdlib.catalogue import Recipe, construct, existence, explain, find
 from bibdlib.constructions import (
     CONSTRUCTIONS,
     Construction,
+    difference_families,
     difference_sets,
     finite_geometry,
     triple_systems,
@@ -41,6 +42,7 @@ __all__ = [
     "Recipe",
     "Status",
     "construct",
+    "difference_families",
     "difference_sets",
     "existence",
     "explain",

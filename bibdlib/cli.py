@@ -1,0 +1,149 @@
+"""The command `bibd`: construct, look up, explain and verify designs from the shell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+import bibdlib
+from bibdlib.errors import BibdError, NoKnownConstruction, NonexistentDesign, NotADesign
+from bibdlib.io import format_of, load, save, serialize
+from bibdlib.nonexistence import Existence, Status
+
+__all__ = ["app", "main"]
+
+YES, NO, BAD_USE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Balanced incomplete block designs. Exit codes: 0 yes, 1 no, 2 bad use, 3 unknown.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# Typer carries its own copy of click, or imports it: this is the class in either.
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
+
+# So that a negative number reaches the library, whose error names argument, rule and value.
+_NEGATIVES = {"ignore_unknown_options": True}
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be an integer, not '{text}'.") from None
+
+
+V = Annotated[int, typer.Argument(metavar="V", help="Number of points.", show_default=False, parser=_integer)]
+K = Annotated[int, typer.Argument(metavar="K", help="Points on each block.", show_default=False, parser=_integer)]
+Lam = Annotated[int, typer.Argument(metavar="LAM", help="Blocks through every two points.", parser=_integer)]
+
+
+class FormatName(StrEnum):
+    """The formats of `bibdlib.io`."""
+
+    TEXT = "text"
+    CSV = "csv"
+    JSON = "json"
+    NPY = "npy"
+
+
+FormatOption = Annotated[
+    FormatName | None, typer.Option("--format", help="By default what the file's suffix says, else text.")
+]
+
+
+@app.command(context_settings=_NEGATIVES)
+def construct(
+    v: V,
+    k: K,
+    lam: Lam = 1,
+    format: FormatOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+) -> None:
+    """Build and verify a design; print its blocks, or write them to a file."""
+    if output is not None:
+        # Before the work, so that a bad name costs none.
+        name = format or format_of(output)
+        save(bibdlib.construct(v, k, lam), output, name)
+        return
+    content = serialize(bibdlib.construct(v, k, lam), format or "text")
+    sys.stdout.buffer.write(content)
+    sys.stdout.flush()
+
+
+@app.command(context_settings=_NEGATIVES)
+def exists(v: V, k: K, lam: Lam = 1) -> None:
+    """Whether a design exists, with reason and reference; builds nothing."""
+    verdict = bibdlib.existence(v, k, lam)
+    typer.echo(verdict)
+    raise typer.Exit(_code(verdict))
+
+
+@app.command(context_settings=_NEGATIVES)
+def explain(v: V, k: K, lam: Lam = 1) -> None:
+    """How a design is built, as a tree of constructions; builds nothing."""
+    typer.echo(bibdlib.explain(v, k, lam))
+    raise typer.Exit(_code(bibdlib.existence(v, k, lam)))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Blocks as text, CSV, JSON or npy.", show_default=False)],
+    format: FormatOption = None,
+) -> None:
+    """Count every pair of points in the blocks of a file; name the counterexample if they are no design."""
+    name = format or format_of(file)
+    design = load(file, name)
+    certificate = bibdlib.verify(design)
+    if not certificate:
+        raise NotADesign(certificate)
+    typer.echo(f"{design} holds: {certificate.checked} counted")
+
+
+@app.command(name="list")
+def list_constructions() -> None:
+    """The constructions known, in the order in which they are tried."""
+    width = max(map(len, bibdlib.CONSTRUCTIONS))
+    for construction in bibdlib.CONSTRUCTIONS.values():
+        typer.echo(f"{construction.name:{width}}  {construction.title} [{construction.reference}]")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `bibd` on the arguments, those of the process by default, and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return app(arguments or ["--help"], prog_name="bibd", standalone_mode=False) or YES
+    except typer.Abort:
+        return _complain("interrupted", INTERRUPTED)
+    except UsageError as error:
+        return _complain(error.format_message(), BAD_USE)
+    except (NonexistentDesign, NotADesign) as error:
+        return _complain(error, NO)
+    except NoKnownConstruction as error:
+        return _complain(error, UNKNOWN)
+    except BibdError as error:
+        return _complain(error, BAD_USE)
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}", BAD_USE)
+    except MemoryError:
+        return _complain("the design does not fit into memory", BAD_USE)
+
+
+def _complain(message: object, code: int) -> int:
+    typer.echo(f"bibd: {message}", err=True)
+    return code
+
+
+def _code(verdict: Existence) -> int:
+    return {Status.EXISTS: YES, Status.NONEXISTENT: NO, Status.UNKNOWN: UNKNOWN}[verdict.status]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
