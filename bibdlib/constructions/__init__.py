@@ -6,7 +6,13 @@ from bibdlib.constructions import (  # noqa: I001  (the order is the order of se
     triple_systems,
     difference_sets,
     difference_families,
+    hadamard,
+    hyperplane_difference_sets,
+    weighing_matrices,
+    arcs_and_unitals,
     from_designs,
+    designs_on_blocks,
+    group_divisible,
 )
 from bibdlib.constructions.registry import CONSTRUCTIONS, Construction, Match
 
@@ -14,10 +20,17 @@ __all__ = [
     "CONSTRUCTIONS",
     "Construction",
     "Match",
+    "arcs_and_unitals",
+    "designs_on_blocks",
     "difference_families",
     "difference_sets",
     "finite_geometry",
     "from_designs",
+    "group_divisible",
+    "hadamard",
+    "hyperplane_difference_sets",
+    "orthogonal_arrays",
     "triple_systems",
     "trivial",
+    "weighing_matrices",
 ]

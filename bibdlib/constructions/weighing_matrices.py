@@ -1,0 +1,94 @@
+"""Balanced generalized weighing matrices over cyclic groups, and the symmetric designs woven with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bibdlib.constructions.registry import Match, Matches, register
+from bibdlib.fields import finite_field
+from bibdlib.numbers import prime_power
+from bibdlib.parameters import Parameters
+
+__all__ = ["balanced_weighing_matrix", "woven_symmetric_design"]
+
+
+def balanced_weighing_matrix(r: int, m: int) -> npt.NDArray[np.int64]:
+    """BGW((r^m - 1)/(r - 1), r^(m-1), r^(m-1) - r^(m-2)) over Z_(r-1): exponents, and -1 for the entry 0.
+
+    For any two rows the differences of entries where both are not 0 give each element of the group equally often.
+    The entries are traces of products in GF(r^m) (D. Jungnickel, Arch. Math. 39 (1982) 550-555).
+    """
+    field = finite_field(r**m)
+    size = (field.q - 1) // (r - 1)
+    trace = 0 * field.powers
+    for i in range(m):
+        trace = field.add(trace, field.power(field.powers, r**i))
+    exponents = np.where(trace == 0, -1, field.logarithms[trace] // size)
+    rows = np.arange(size)
+    return np.asarray(exponents[rows[:, None] + rows])
+
+
+def _matches_woven(p: Parameters) -> Matches:
+    # k = r^m, order k - lam and v = 1 + q r (r^m - 1) / (r - 1) leave one q for each r.
+    witness = prime_power(p.k) if p.is_symmetric else None
+    if witness:
+        prime, exponent = witness
+        for m in range(2, exponent + 1):
+            r = prime ** (exponent // m)
+            q, remainder = divmod((p.v - 1) * (r - 1), r * (p.k - 1))
+            if exponent % m == 0 and remainder == 0 and prime_power(q):
+                for d in range(2, r.bit_length() + 1):
+                    if (q**d - 1) // (q - 1) == r:
+                        yield Match({"q": q, "d": d, "m": m})
+
+
+@register(
+    title="symmetric design woven from affine hyperplanes by a weighing matrix",
+    reference="D. P. Rajkundlia, Discrete Math. 44 (1983) 61-96; Y. J. Ionin, Electron. J. Combin. 8 (2001) R12",
+    matches=_matches_woven,
+)
+def woven_symmetric_design(q: int, d: int, m: int) -> npt.NDArray[Any]:
+    """(1 + q r (r^m - 1)/(r - 1), r^m, r^(m-1) (r - 1)/q), where r = (q^d - 1)/(q - 1) and q are prime powers.
+
+    Blocks are (class j of AG(m, r), hyperplane class t of AG(d, q), label): points of AG(m, r) lie on it whatever
+    the label; points of the i-th copy of AG(d, q) lie on it if their label in t is shifted there by entry (i, j).
+    """
+    directions = _points(q, d)
+    r = len(directions)
+    weights = balanced_weighing_matrix(r, m)
+    outer = _labels(r, m)
+    inner = _labels(q, d)
+    meets = _products(q, directions, directions) == 0
+    classes = len(weights)
+
+    on_outer = meets[outer][..., None].repeat(q, axis=-1)
+    shifted = (inner[None, :, None, :] + weights[:, None, :, None]) % q
+    on_inner = (shifted[..., None] == np.arange(q)) & (weights >= 0)[:, None, :, None, None]
+    incidence = np.concatenate([on_outer, on_inner.reshape(-1, classes, r, q)]).reshape(-1, classes * r * q)
+    blocks = np.nonzero(incidence.T)[1].reshape(-1, r**m)
+    return np.concatenate([blocks, np.arange(r**m)[None]])
+
+
+def _points(q: int, d: int) -> npt.NDArray[np.int64]:
+    """The points of PG(d - 1, q) as vectors whose first coordinate other than 0 is 1."""
+    vectors = np.stack([a.ravel() for a in np.meshgrid(*[np.arange(q)] * d, indexing="ij")], axis=1)
+    nonzero = vectors[1:]
+    first = nonzero[np.arange(len(nonzero)), (nonzero != 0).argmax(axis=1)]
+    return np.asarray(nonzero[first == 1])
+
+
+def _labels(q: int, d: int) -> npt.NDArray[np.int64]:
+    """Entry (x, t): which hyperplane of the t-th parallel class of AG(d, q) the point x lies on."""
+    vectors = np.stack([a.ravel() for a in np.meshgrid(*[np.arange(q)] * d, indexing="ij")], axis=1)
+    return _products(q, vectors, _points(q, d))
+
+
+def _products(q: int, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    field = finite_field(q)
+    total = np.zeros((len(left), len(right)), dtype=np.int64)
+    for i in range(left.shape[1]):
+        total = field.add(total, field.multiply(left[:, None, i], right[None, :, i]))
+    return total
