@@ -41,7 +41,7 @@ def residual(symmetric: Design) -> npt.NDArray[Any]:
 
 
 def _matches_derived(p: Parameters) -> Matches:
-    if p.k == p.lam + 1:
+    if 3 <= p.k < p.v and p.k == p.lam + 1:
         order, remainder = divmod(p.v * (p.v - 1), p.k)
         if remainder == 0:
             yield Match(needs=(Parameters(order + 1, p.v, p.k),))
