@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# This suite runs on shared, noisy machines: a slow example is no error.
+settings.register_profile("iddl", deadline=None, print_blob=True)
+settings.load_profile("iddl")
 
 
 @pytest.fixture(scope="session")

@@ -84,8 +84,8 @@ def _cyclotomic_witness(q: int, k: int, lam: int) -> Witness | None:
 def cyclotomic_difference_family(q: int, k: int, lam: int) -> DifferenceFamily:
     """Unions of cyclotomic classes, and all their multiples: (q, k, lam) with lam = k (k - 1) / |<K, -1>|.
 
-    So lam = k - 1, or (k - 1) / 2 for odd k and q, if the order of K is k;
-    lam = k, or k / 2 for even k and odd q, if it is k - 1 and the block holds 0.
+    So lam = k - 1 if the order of K is k, halved if k and q are odd; and lam = k if it is k - 1
+    and the block holds 0, halved if k is even and q odd.
 
     Raises
     ------

@@ -24,7 +24,7 @@ def test_it_has_examples_and_a_source(name):
 
 
 @every_construction
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_what_it_matches_it_builds(name, data):
     p = data.draw(st.sampled_from(examples(name)))
@@ -35,7 +35,7 @@ def test_what_it_matches_it_builds(name, data):
 
 
 @every_construction
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_next_to_an_example_it_matches_only_what_it_builds(name, data):
     p = data.draw(st.sampled_from(examples(name)))
@@ -50,7 +50,7 @@ def test_next_to_an_example_it_matches_only_what_it_builds(name, data):
 
 
 @every_construction
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(p=parameters(max_v=10**4, max_lam=100))
 def test_it_recognises_large_parameters_without_building(name, p):
     """Recognition takes any parameters in its stride and says nothing of the impossible."""
