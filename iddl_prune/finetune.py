@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from iddl_prune.errors import PruneError
+from iddl_prune.mode import in_eval_mode
 from iddl_prune.run import Epoch, History, Interrupt, Run, TrainConfig
 
 __all__ = ["Epoch", "Examples", "History", "TrainConfig", "TrainingData", "evaluate", "train"]
@@ -215,14 +216,12 @@ def _total(number: Tensor, fabric: Fabric) -> float:
 @torch.no_grad()
 def _right(model: nn.Module, examples: Examples, indices: range, batch_size: int, device: torch.device) -> int:
     """How many of the examples a model puts in their class."""
-    training = model.training
-    model.eval()
     right = 0
-    for start in range(0, len(indices), batch_size):
-        raw, labels = examples.__getitems__(list(indices[start : start + batch_size]))
-        logits = model(examples.prepare(raw.to(device)))
-        right += int((logits.argmax(1) == labels.to(device)).sum())
-    model.train(training)
+    with in_eval_mode(model):
+        for start in range(0, len(indices), batch_size):
+            raw, labels = examples.__getitems__(list(indices[start : start + batch_size]))
+            logits = model(examples.prepare(raw.to(device)))
+            right += int((logits.argmax(1) == labels.to(device)).sum())
     return right
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from iddl_prune.errors import InvalidArgument, PruneError
 
-__all__ = ["ModelSpec", "build", "load_checkpoint", "read_tensors"]
+__all__ = ["ModelSpec", "build", "fill_", "load_checkpoint", "read_tensors"]
 
 Stem = Literal["cifar", "imagenet"]
 
@@ -135,20 +135,29 @@ def load_checkpoint(
     if num_classes is not None and spec.num_classes != num_classes:
         raise PruneError(f"{path} holds a model of {spec.num_classes} classes; {num_classes} are needed.")
     model = spec.build()
+    fill_(model, tensors, source=str(path))
+    return model, spec
+
+
+def fill_(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Give a model the values of tensors of the same names and shapes, in the model's own dtypes.
+
+    Raises
+    ------
+    PruneError
+        If one is missing, too many, or of another shape; the message names the first one, and `source`.
+    """
     expected = model.state_dict()
     for key, tensor in expected.items():
         if key not in tensors and not key.endswith("num_batches_tracked"):
-            raise PruneError(f"{path} does not fit {name}: tensor {key!r} of shape {tuple(tensor.shape)} is missing.")
+            raise PruneError(f"{source} does not fit the model: {key!r} of shape {tuple(tensor.shape)} is missing.")
         if key in tensors and tensors[key].shape != tensor.shape:
-            raise PruneError(
-                f"{path} does not fit {name}: tensor {key!r} has shape {tuple(tensors[key].shape)}, "
-                f"expected {tuple(tensor.shape)}."
-            )
+            found, wanted = tuple(tensors[key].shape), tuple(tensor.shape)
+            raise PruneError(f"{source} does not fit the model: {key!r} has shape {found}, expected {wanted}.")
     for key, tensor in tensors.items():
         if key not in expected:
-            raise PruneError(f"{path} does not fit {name}: tensor {key!r} of shape {tuple(tensor.shape)} is not in it.")
+            raise PruneError(f"{source} does not fit the model: {key!r} of shape {tuple(tensor.shape)} is not in it.")
     model.load_state_dict(expected | tensors)
-    return model, spec
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -132,9 +132,9 @@ def test_the_first_wrong_tensor_is_named_with_both_shapes(tmp_path):
 
     wrong = {"layer1.0.conv2.weight": torch.zeros(64, 32, 3, 3), "layer4.1.conv2.weight": torch.zeros(1)}
     refused(wrong, r"'layer1.0.conv2.weight' has shape \(64, 32, 3, 3\), expected \(64, 64, 3, 3\)")
-    refused({"extra": torch.zeros(2)}, r"tensor 'extra' of shape \(2,\) is not in it")
+    refused({"extra": torch.zeros(2)}, r"'extra' of shape \(2,\) is not in it")
     del tensors["layer2.0.bn1.weight"]
-    refused({}, r"tensor 'layer2.0.bn1.weight' of shape \(128,\) is missing")
+    refused({}, r"'layer2.0.bn1.weight' of shape \(128,\) is missing")
 
 
 def test_classes_that_do_not_fit_the_data_are_refused(tmp_path):

@@ -1,0 +1,156 @@
+"""A sparse model in a folder: the weights it kept, and a description that rebuilds all the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+import bibdlib
+from iddl_prune.convert import pattern_layers, prune_
+from iddl_prune.errors import InvalidArgument, PruneError
+from iddl_prune.files import write_whole
+from iddl_prune.models import ModelSpec, fill_
+from iddl_prune.plan import Plan
+
+__all__ = ["from_pretrained", "save_pretrained"]
+
+_FORMAT = 1
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+
+
+def save_pretrained(model: nn.Module, directory: str | Path, *, plan: Plan, model_spec: ModelSpec) -> Path:
+    """Write a sparse model to a folder: `config.json` to read, `model.safetensors` with the kept weights only.
+
+    Each file takes its place whole. The description names the digest of the weights, so that a folder whose
+    writing was cut short between the two is recognised.
+
+    Parameters
+    ----------
+    model
+        What `prune_` made of `model_spec.build()` by `plan`, trained or not.
+    directory
+        Made if it is not there.
+
+    Returns
+    -------
+    The folder.
+
+    Raises
+    ------
+    InvalidArgument
+        If the model's layers are not those of the plan.
+    """
+    directory = Path(directory)
+    patterns = {name: layer.pattern for name, layer in pattern_layers(model).items()}
+    if patterns.keys() != plan.layers.keys():
+        odd = sorted(patterns.keys() ^ plan.layers.keys())[0]
+        raise InvalidArgument(f"Argument 'plan' must name the sparse layers of the model; {odd!r} is in one of them.")
+    for name, layer in plan.layers.items():
+        if layer.pattern().digest != patterns[name].digest:
+            raise InvalidArgument(f"Argument 'plan' gives layer {name!r} another pattern than the model has.")
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    config = {
+        "format": _FORMAT,
+        "iddl": bibdlib.__version__,
+        "model": model_spec.to_dict(),
+        "plan": plan.to_dict(),
+        "patterns": {
+            name: {"recipe": _recipe(layer.parameters), "digest": patterns[name].digest}
+            for name, layer in plan.layers.items()
+        },
+        "weights": {"file": _WEIGHTS, "bytes": len(weights), "sha256": sha256(weights).hexdigest()},
+    }
+    write_whole(directory / _WEIGHTS, weights)
+    write_whole(directory / _CONFIG, _as_text(config).encode())
+    return directory
+
+
+def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn.Module:
+    """Read the model that `save_pretrained` wrote; on the CPU, in float32, in eval mode.
+
+    Patterns are rebuilt from their designs and must have the digests they had; no pickle is opened.
+
+    Parameters
+    ----------
+    allow_factory
+        Whether a model named ``package.module:factory`` may be imported and called, which runs what stands there.
+
+    Raises
+    ------
+    PruneError
+        If a file is not there, cut short, altered, or written by a newer version.
+    """
+    directory = Path(directory)
+    config = _read_config(directory / _CONFIG)
+    try:
+        spec, plan = ModelSpec.from_dict(config["model"]), Plan.from_dict(config["plan"])
+        digests = {name: config["patterns"][name]["digest"] for name in plan.layers}
+        weights_digest = config["weights"]["sha256"]
+    except (KeyError, TypeError, PruneError) as error:
+        raise PruneError(f"{directory / _CONFIG} does not describe a model: {error}") from error
+    if ":" in spec.name and not allow_factory:
+        raise PruneError(
+            f"{directory} holds a model made by {spec.name}; importing and calling that must be allowed "
+            "by allow_factory=True."
+        )
+    weights = _read(directory / _WEIGHTS)
+    if sha256(weights).hexdigest() != weights_digest:
+        raise PruneError(f"{directory / _WEIGHTS} is cut short or altered: its digest is not that of {_CONFIG}.")
+    try:
+        tensors = safetensors.torch.load(weights)
+    except SafetensorError as error:
+        raise PruneError(f"{directory / _WEIGHTS} is no safetensors file: {error}") from error
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model = prune_(spec.build(), plan)
+        except (PruneError, bibdlib.BibdError) as error:
+            raise PruneError(f"{directory / _CONFIG} plans what its model does not have: {error}") from error
+    for name, layer in pattern_layers(model).items():
+        if layer.pattern.digest != digests[name]:
+            raise PruneError(
+                f"{directory / _CONFIG} is altered, or this version of iddl builds {plan.layers[name].parameters} "
+                f"otherwise: the pattern of {name!r} has digest {layer.pattern.digest}, expected {digests[name]}."
+            )
+    fill_(model, tensors, source=str(directory / _WEIGHTS))
+    return model.eval()
+
+
+def _recipe(parameters: bibdlib.Parameters) -> str:
+    recipe = bibdlib.find(parameters)
+    assert recipe is not None
+    return recipe.construction.name
+
+
+def _as_text(config: dict[str, Any]) -> str:
+    """JSON for people: indented, but a row of numbers on one line."""
+    text = json.dumps(config, indent=2)
+    return re.sub(r"\[[\s\d,]+\]", lambda row: " ".join(row[0].split()), text) + "\n"
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(_read(path))
+    except ValueError as error:
+        raise PruneError(f"{path} is cut short or altered: {error}.") from error
+    form = config.get("format") if isinstance(config, dict) else None
+    if not isinstance(form, int):
+        raise PruneError(f"{path} does not describe a model of iddl.")
+    if form > _FORMAT:
+        raise PruneError(f"{path} has format {form}, of a newer version; this one reads up to {_FORMAT}: upgrade iddl.")
+    return config
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PruneError(f"{path.absolute()} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,195 @@
+"""A saved model comes back equal; a folder that was cut short, altered or made by a newer version does not."""
+
+import json
+import os
+import sys
+import types
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import iddl_prune
+from iddl_prune import InvalidArgument, PruneError, pattern_layers, prune_
+from iddl_prune.checkpoint import from_pretrained, save_pretrained
+from iddl_prune.models import ModelSpec
+
+SPEC = ModelSpec("mlp", 10, (1, 8, 8), hidden=(91, 80))
+
+
+def sparse(design="bibd", spec=SPEC):
+    torch.manual_seed(0)
+    model = spec.build()
+    plan = iddl_prune.plan(model, torch.zeros(2, *spec.input_shape), density=0.2, design=design)
+    return prune_(model, plan).eval(), plan
+
+
+@pytest.fixture
+def folder(tmp_path):
+    model, plan = sparse()
+    return save_pretrained(model, tmp_path / "deep" / "net", plan=plan, model_spec=SPEC)
+
+
+@pytest.mark.parametrize("design", ["bibd", "random"])
+@pytest.mark.parametrize("spec", [SPEC, ModelSpec("resnet18", 4, (3, 8, 8))], ids=["mlp", "resnet18"])
+def test_a_saved_model_comes_back_equal(design, spec, tmp_path):
+    model, plan = sparse(design, spec)
+    assert plan.layers
+    save_pretrained(model, tmp_path, plan=plan, model_spec=spec)
+    back = from_pretrained(tmp_path)
+    inputs = torch.randn(3, *spec.input_shape)
+    assert torch.equal(back(inputs), model(inputs))
+    assert not back.training
+    assert {n: layer.pattern.digest for n, layer in pattern_layers(back).items()} == {
+        n: layer.pattern.digest for n, layer in pattern_layers(model).items()
+    }
+
+
+def test_only_kept_weights_are_written(folder):
+    model, _ = sparse()
+    stored = sum(tensor.numel() for tensor in model.state_dict().values())
+    assert stored < 0.5 * sum(p.numel() for p in SPEC.build().parameters())
+    assert (folder / "model.safetensors").stat().st_size < 4 * stored + 1000
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_description_can_be_read(folder):
+    text = (folder / "config.json").read_text()
+    config = json.loads(text)
+    assert config["format"] == 1
+    assert config["model"]["name"] == "mlp"
+    assert max(map(len, text.splitlines())) < 1000
+    _, plan = sparse()
+    for name, layer in plan.layers.items():
+        written = config["plan"]["layers"][name]
+        assert (written["v"], written["k"], written["lam"]) == (layer.v, layer.k, layer.lam)
+        assert config["patterns"][name]["digest"] == layer.pattern().digest
+        assert config["patterns"][name]["recipe"]
+
+
+def test_a_model_with_no_sparse_layer_is_saved_too(tmp_path):
+    model = SPEC.build().eval()
+    _, plan = sparse()
+    save_pretrained(model, tmp_path, plan=type(plan)("bibd", 0.5, {}, {}), model_spec=SPEC)
+    inputs = torch.randn(2, 1, 8, 8)
+    assert torch.equal(from_pretrained(tmp_path)(inputs), model(inputs))
+
+
+def test_loading_leaves_the_random_state_alone(folder):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    from_pretrained(folder)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_plan_of_another_model_is_refused(tmp_path):
+    model, plan = sparse()
+    _, other = sparse("random")
+    with pytest.raises(InvalidArgument, match=r"'plan' gives layer '1' another pattern"):
+        save_pretrained(model, tmp_path, plan=other, model_spec=SPEC)
+    with pytest.raises(InvalidArgument, match=r"'plan' must name the sparse layers of the model; '1' is in one"):
+        save_pretrained(SPEC.build(), tmp_path, plan=plan, model_spec=SPEC)
+    assert not list(tmp_path.iterdir())
+
+
+def change(folder, edit):
+    config = json.loads((folder / "config.json").read_text())
+    edit(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def first_layer(config):
+    return config["plan"]["layers"]["1"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.update(format=2), r"has format 2, of a newer version; this one reads up to 1: upgrade iddl"),
+        (lambda c: c["plan"].update(format=99), r"does not describe a model: .*99"),
+        (lambda c: c.pop("format"), r"does not describe a model of iddl"),
+        (lambda c: c.pop("plan"), r"does not describe a model: 'plan'"),
+        (lambda c: c["patterns"].pop("1"), r"does not describe a model: '1'"),
+        (lambda c: c["model"].update(depth=3), r"does not describe a model: .*depth"),
+        (lambda c: c["model"].update(num_classes=0), r"does not describe a model: .*num_classes"),
+        (lambda c: c["model"].update(num_classes=11), r"'5.weight' has shape \(10, 80\), expected \(11, 80\)"),
+        (lambda c: c["model"].update(hidden=[90, 80]), r"plans what its model does not have"),
+        (lambda c: first_layer(c).update(edge=first_layer(c)["edge"] + 1), r"is altered|plans what"),
+        (lambda c: first_layer(c).update(seed=3), r"is altered, .* the pattern of '1' has digest \w+, expected \w+"),
+        (lambda c: first_layer(c).update(v=43, k=7), r"plans what its model does not have"),
+        (lambda c: c["weights"].update(sha256="0"), r"model.safetensors is cut short or altered"),
+    ],
+)
+def test_an_altered_description_is_refused(edit, message, folder):
+    change(folder, edit)
+    with pytest.raises(PruneError, match=message):
+        from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_cut_short_or_missing_is_refused(name, folder):
+    whole = (folder / name).read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 3):
+        (folder / name).write_bytes(whole[:length])
+        with pytest.raises(PruneError, match=f"{name} is cut short or altered"):
+            from_pretrained(folder)
+    (folder / name).unlink()
+    with pytest.raises(PruneError, match=f"{name} cannot be read: No such file"):
+        from_pretrained(folder)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_of_the_weights_goes_unseen(place, bit, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "flipped"
+    if not folder.exists():
+        model, plan = sparse()
+        save_pretrained(model, folder, plan=plan, model_spec=SPEC)
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    altered = bytearray(whole)
+    altered[int(place * len(whole))] ^= 1 << bit
+    path.write_bytes(altered)
+    try:
+        with pytest.raises(PruneError, match=r"model.safetensors is cut short or altered"):
+            from_pretrained(folder)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_write_cut_short_leaves_the_old_folder_whole(folder, monkeypatch):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model, plan = sparse()
+    with torch.no_grad():
+        model[1].weight.zero_()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_pretrained(model, folder, plan=plan, model_spec=SPEC)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    from_pretrained(folder)
+
+
+def test_a_factory_is_called_only_when_allowed(tmp_path, monkeypatch):
+    called = []
+
+    def factory():
+        called.append(1)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 70), nn.ReLU(), nn.Linear(70, 10))
+
+    module = types.ModuleType("homemade")
+    module.factory = factory
+    monkeypatch.setitem(sys.modules, "homemade", module)
+    model, plan = sparse(spec=ModelSpec("homemade:factory", 10, (1, 8, 8)))
+    save_pretrained(model, tmp_path, plan=plan, model_spec=ModelSpec("homemade:factory", 10, (1, 8, 8)))
+    called.clear()
+    with pytest.raises(PruneError, match=r"made by homemade:factory; .* allow_factory=True"):
+        from_pretrained(tmp_path)
+    assert not called
+    inputs = torch.randn(2, 1, 8, 8)
+    assert torch.equal(from_pretrained(tmp_path, allow_factory=True)(inputs), model(inputs))
