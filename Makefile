@@ -24,7 +24,7 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 wheel: $(READY)
-	$(BIN)/python -m build
+	$(BIN)/python -m build --no-isolation
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "iddl needs Python 3.11 or newer: make PYTHON=python3.12")'
