@@ -10,7 +10,10 @@ from bibdlib.constructions import (  # noqa: I001  (the order is the order of se
     hyperplane_difference_sets,
     weighing_matrices,
     arcs_and_unitals,
+    witt_designs,
+    projective_line,
     from_designs,
+    parallel_classes,
     designs_on_blocks,
     group_divisible,
 )
@@ -30,7 +33,10 @@ __all__ = [
     "hadamard",
     "hyperplane_difference_sets",
     "orthogonal_arrays",
+    "parallel_classes",
+    "projective_line",
     "triple_systems",
     "trivial",
     "weighing_matrices",
+    "witt_designs",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bibdlib.constructions.parallel_classes import hyperplane_labels, products, projective_points
 from bibdlib.constructions.registry import Match, Matches, register
 from bibdlib.fields import finite_field
 from bibdlib.numbers import prime_power
@@ -56,12 +57,11 @@ def woven_symmetric_design(q: int, d: int, m: int) -> npt.NDArray[Any]:
     Blocks are (class j of AG(m, r), hyperplane class t of AG(d, q), label): points of AG(m, r) lie on it whatever
     the label; points of the i-th copy of AG(d, q) lie on it if their label in t is shifted there by entry (i, j).
     """
-    directions = _points(q, d)
+    directions = projective_points(d - 1, q)
     r = len(directions)
     weights = balanced_weighing_matrix(r, m)
-    outer = _labels(r, m)
-    inner = _labels(q, d)
-    meets = _products(q, directions, directions) == 0
+    outer, inner = hyperplane_labels(m, r), hyperplane_labels(d, q)
+    meets = products(q, directions, directions) == 0
     classes = len(weights)
 
     on_outer = meets[outer][..., None].repeat(q, axis=-1)
@@ -70,25 +70,3 @@ def woven_symmetric_design(q: int, d: int, m: int) -> npt.NDArray[Any]:
     incidence = np.concatenate([on_outer, on_inner.reshape(-1, classes, r, q)]).reshape(-1, classes * r * q)
     blocks = np.nonzero(incidence.T)[1].reshape(-1, r**m)
     return np.concatenate([blocks, np.arange(r**m)[None]])
-
-
-def _points(q: int, d: int) -> npt.NDArray[np.int64]:
-    """The points of PG(d - 1, q) as vectors whose first coordinate other than 0 is 1."""
-    vectors = np.stack([a.ravel() for a in np.meshgrid(*[np.arange(q)] * d, indexing="ij")], axis=1)
-    nonzero = vectors[1:]
-    first = nonzero[np.arange(len(nonzero)), (nonzero != 0).argmax(axis=1)]
-    return np.asarray(nonzero[first == 1])
-
-
-def _labels(q: int, d: int) -> npt.NDArray[np.int64]:
-    """Entry (x, t): which hyperplane of the t-th parallel class of AG(d, q) the point x lies on."""
-    vectors = np.stack([a.ravel() for a in np.meshgrid(*[np.arange(q)] * d, indexing="ij")], axis=1)
-    return _products(q, vectors, _points(q, d))
-
-
-def _products(q: int, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    field = finite_field(q)
-    total = np.zeros((len(left), len(right)), dtype=np.int64)
-    for i in range(left.shape[1]):
-        total = field.add(total, field.multiply(left[:, None, i], right[None, :, i]))
-    return total
