@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -73,7 +74,7 @@ class Field:
 
 @cache
 def finite_field(q: int) -> Field:
-    """GF(q) for a prime power q; prime fields are made at once, the others through galois.
+    """GF(q) for a prime power q: prime fields and those up to 4096 are made at once, the others through galois.
 
     Raises
     ------
@@ -96,21 +97,37 @@ def finite_field(q: int) -> Field:
 
 def _prime_powers(p: int) -> Elements:
     generator = next(g for g in range(1, p) if all(pow(g, (p - 1) // f, p) != 1 for f, _ in factorization(p - 1)))
-    return _doubled(p - 1, generator, lambda a, b: a * b % p)
+    return _doubled(p - 1, np.ones(1, dtype=np.int64), np.int64(generator), lambda a, b: a * b % p)
 
 
 def _extension_powers(p: int, degree: int) -> Elements:
-    import galois
+    if p**degree not in _CONWAY:
+        import galois
 
-    field = galois.GF(p, degree)
-    return np.asarray(field.primitive_element ** np.arange(field.order - 1), dtype=np.int64)
+        field = galois.GF(p, degree)
+        return np.asarray(field.primitive_element ** np.arange(field.order - 1), dtype=np.int64)
+    radix = p ** np.arange(degree)
+    one = np.eye(1, degree, dtype=np.int64)
+    # Times x, on rows of coefficients.
+    companion = np.eye(degree, k=1, dtype=np.int64)
+    companion[-1] = -(_CONWAY[p**degree] // radix) % p
+    return _doubled(p**degree - 1, one, companion, lambda a, b: a @ b % p) @ radix
 
 
-def _doubled(count: int, generator: int, multiply: Any) -> Elements:
-    """The first `count` powers of an element, each half from the half before it."""
-    powers = np.ones(1, dtype=np.int64)
-    step = np.int64(generator)
+def _doubled(count: int, powers: Elements, step: Any, multiply: Callable[[Any, Any], Any]) -> Elements:
+    """The first `count` powers of `step`, given the zeroth: each half from the half before it."""
     while len(powers) < count:
         powers = np.concatenate([powers, multiply(powers, step)])
         step = multiply(step, step)
     return powers[:count]
+
+
+# Conway polynomials by field order, as numbers in base p; x is primitive. They are those of galois, which
+# takes a second to load and to find one. F. Luebeck's tables, Conway polynomials for finite fields.
+_CONWAY = {
+    4: 7, 8: 11, 9: 17, 16: 19, 25: 47, 27: 34, 32: 37, 49: 94, 64: 91,
+    81: 137, 121: 200, 125: 143, 128: 131, 169: 327, 243: 250, 256: 285, 289: 564, 343: 641,
+    361: 705, 512: 529, 529: 1017, 625: 747, 729: 908, 841: 1539, 961: 1863, 1024: 1135, 1331: 1362,
+    1369: 2592, 1681: 3245, 1849: 3658, 2048: 2053, 2187: 2206, 2197: 2234, 2209: 4329, 2401: 2677, 2809: 5408,
+    3125: 3148, 3481: 6905, 3721: 7383, 4096: 4331,
+}  # fmt: skip

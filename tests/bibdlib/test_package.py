@@ -18,7 +18,7 @@ def run(code: str, **kwargs) -> str:
 
 
 @pytest.mark.parametrize(
-    "use", ["", "bibdlib.construct(7, 3, 1)", "bibdlib.existence(43, 7, 1)", "bibdlib.explain(91, 10)"]
+    "use", ["", "bibdlib.construct(7, 3, 1)", "bibdlib.existence(43, 7, 1)", "bibdlib.construct(25, 4)"]
 )
 def test_importing_and_simple_use_load_nothing_heavy(use):
     loaded = run(f"import sys, bibdlib\n{use}\nprint(*{{name.partition('.')[0] for name in sys.modules}})").split()
