@@ -70,7 +70,4 @@ def _rank(p: bibdlib.Parameters, density: float) -> tuple[int, int, float]:
 
 
 def _reason(p: bibdlib.Parameters, density: float, edge: int, points: int, blocks: int) -> str:
-    return (
-        f"k/v = {p.k / p.v:.3f} for a density of {density:g}; v = {p.v} of {points} and b = {p.b} of {blocks} "
-        f"units of {edge}"
-    )
+    return f"k/v = {p.k / p.v:.3f} for {density:g}; v = {p.v} of {points}, b = {p.b} of {blocks} units of {edge}"

@@ -1,0 +1,108 @@
+"""The command `iddl-prune`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from iddl_prune.errors import PruneError
+from iddl_prune.finetune import TrainConfig
+from iddl_prune.pipeline import Settings, run
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Design(StrEnum):
+    """What connects the layers."""
+
+    bibd = "bibd"
+    random = "random"
+    dense = "dense"
+
+
+@app.command()
+def prune(
+    model: Annotated[str, typer.Argument(help="mlp, resnet18, any torchvision name, or package.module:factory.")],
+    design: Annotated[Design, typer.Option(help="bibd (with its random control), random, or dense.")] = Design.bibd,
+    density: Annotated[float, typer.Option(help="Share of the weights a converted layer keeps.")] = 0.125,
+    edge: Annotated[int | None, typer.Option(help="Edge of the tiles in channels.", show_default="by width")] = None,
+    fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
+    data: Annotated[
+        str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")
+    ] = "digits",
+    data_dir: Annotated[Path, typer.Option(help="Where torchvision's data sets are.")] = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="A trained dense model: safetensors or a state dict.", show_default="train one first"),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning.")] = 6,
+    dense_epochs: Annotated[int, typer.Option(min=0, help="Epochs of the dense model, if it is to be trained.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.05,
+    distillation: Annotated[
+        float, typer.Option(help="Share of the loss that asks for the dense model's answers.")
+    ] = 0.5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    devices: Annotated[str, typer.Option(help="How many, as Lightning Fabric takes it.")] = "1",
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the results.", show_default="runs/MODEL-DATA-DESIGN")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One epoch each, short timing: does everything work?")] = False,
+) -> None:
+    """Connect a dense model by a design, fine-tune it, and measure it beside the dense and a random one."""
+    console = Console()
+    try:
+        settings = Settings(
+            model=model,
+            design=design.value,
+            density=density,
+            edge=edge,
+            fit=fit,
+            data=data,
+            data_dir=data_dir,
+            download=download,
+            checkpoint=checkpoint,
+            training=TrainConfig(
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=lr,
+                distillation=distillation,
+                accelerator=device,
+                devices=int(devices) if devices.lstrip("-").isdigit() else devices,
+                precision=precision,
+                workers=workers,
+                seed=seed,
+            ),
+            dense_epochs=dense_epochs,
+            output=output or Path("runs") / f"{model}-{data}-{design.value}".replace(":", "_").replace("/", "_"),
+            resume=resume,
+        )
+        run(_quick(settings) if quick else settings, console)
+    except PruneError as error:
+        typer.echo(f"iddl-prune: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as stop:
+        typer.echo(f"iddl-prune: {stop or 'stopped'} Go on with the same command and --resume.", err=True)
+        raise typer.Exit(130) from stop
+
+
+def _quick(settings: Settings) -> Settings:
+    return replace(settings, training=replace(settings.training, epochs=1), dense_epochs=1, timing_seconds=1.0)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.exit(app())

@@ -1,0 +1,182 @@
+"""The whole way of one command: data, dense model, plans, fine-tuning, measurement, output folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.rule import Rule
+from torch import Tensor, nn
+
+from iddl_prune.checkpoint import save_pretrained
+from iddl_prune.convert import prune_
+from iddl_prune.data import Dataset, load
+from iddl_prune.errors import InvalidArgument
+from iddl_prune.files import write_whole
+from iddl_prune.finetune import History, TrainConfig, evaluate, train
+from iddl_prune.measure import machine, measure
+from iddl_prune.models import ModelSpec, load_checkpoint
+from iddl_prune.pictures import draw
+from iddl_prune.plan import Plan, plan
+from iddl_prune.report import Outcome, report
+
+__all__ = ["Settings", "run"]
+
+# The pattern asked for, then its control; "dense" measures the dense model alone.
+_DESIGNS = {"bibd": ("bibd", "random"), "random": ("random",), "dense": ()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one command is told.
+
+    Attributes
+    ----------
+    model, data, data_dir, download
+        As in `iddl_prune.models.ModelSpec` and `iddl_prune.data.load`.
+    design
+        "bibd" (with random patterns of the same degrees beside it), "random", or "dense".
+    density, edge, fit
+        As in `iddl_prune.plan`; `fit` goes for the design and for its control alike.
+    checkpoint
+        A trained dense model; without one it is trained first, and kept beside the output for the next run.
+    training
+        Of the sparse models; the dense one is trained for `dense_epochs` with the same settings.
+    output
+        Folder of this run.
+    resume
+        Go on where an interrupted run of the same output folder stopped.
+    timing_seconds
+        How long each batch size is timed.
+
+    Raises
+    ------
+    InvalidArgument
+        If the design is none of the three.
+    """
+
+    model: str
+    design: str = "bibd"
+    density: float = 0.125
+    edge: int | None = None
+    fit: bool = True
+    data: str = "digits"
+    data_dir: Path = Path("data")
+    download: bool = False
+    checkpoint: Path | None = None
+    training: TrainConfig = field(default_factory=TrainConfig)
+    dense_epochs: int = 10
+    output: Path = Path("runs/latest")
+    resume: bool = False
+    timing_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.design not in _DESIGNS:
+            raise InvalidArgument(f"Argument 'design' must be one of {', '.join(_DESIGNS)}, not {self.design!r}.")
+
+
+def run(settings: Settings, console: Console) -> dict[str, Outcome]:
+    """Prune, fine-tune and measure; returns what became of each model, and leaves all of it in the output folder.
+
+    Raises
+    ------
+    PruneError
+        If an argument, the data or a checkpoint is not what it should be.
+    KeyboardInterrupt
+        On Ctrl-C, after the state is written; `resume` goes on from it.
+    """
+    dataset = load(settings.data, settings.data_dir, download=settings.download)
+    console.print(Rule("dense"))
+    dense, spec, history = _dense(settings, dataset, console)
+    dataset = dataset.with_channels(spec.input_shape[0])
+    models, histories, plans = {"dense": dense}, {"dense": history}, dict[str, Plan]()
+    before = {"dense": evaluate(dense, dataset.test)}
+    for design in _DESIGNS[settings.design]:
+        console.print(Rule(design))
+        model, decided = _pruned(settings, design, dense, dataset, console)
+        before[design] = evaluate(model, dataset.test)
+        console.print(f"accuracy before fine-tuning {before[design]:.2%}")
+        histories[design] = train(
+            model,
+            dataset,
+            settings.training,
+            teacher=dense,
+            checkpoint=settings.output / "state" / f"{design}.pt",
+            resume=settings.resume,
+            console=console,
+        )
+        models[design], plans[design] = model, decided
+    console.print(Rule("measured side by side"))
+    figures = measure(models, dataset.input_shape, test=dataset.test, seconds=settings.timing_seconds)
+    outcomes = {name: Outcome(figures[name], histories[name], before[name], plans.get(name)) for name in models}
+    for name, decided in plans.items():
+        save_pretrained(models[name], settings.output / name, plan=decided, model_spec=spec)
+    report(outcomes, settings.output, console, context=_context(settings, spec))
+    draw(outcomes, settings.output)
+    console.print(f"Table, metrics.json, pictures and the sparse models are in {settings.output}.")
+    return outcomes
+
+
+def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.Module, ModelSpec, History]:
+    """The dense model: from the checkpoint, from an earlier run, or trained now."""
+    if settings.checkpoint is not None:
+        model, spec = load_checkpoint(
+            settings.checkpoint,
+            settings.model,
+            input_shape=dataset.input_shape,
+            num_classes=dataset.num_classes,
+        )
+        console.print(f"{settings.model} from {settings.checkpoint}")
+        return model, spec, History(())
+    spec = ModelSpec(settings.model, dataset.num_classes, dataset.input_shape)
+    torch.manual_seed(settings.training.seed)
+    model = spec.build()
+    config = replace(settings.training, epochs=settings.dense_epochs)
+    name = f"{settings.model.replace(':', '.')}-{settings.data.replace('/', '_').replace(':', '_')}-s{config.seed}"
+    kept = settings.output.parent / "dense" / f"{name}-e{config.epochs}.pt"
+    if kept.exists():
+        console.print(f"{settings.model} trained before: {kept}")
+    history = train(
+        model, dataset.with_channels(spec.input_shape[0]), config, checkpoint=kept, resume=True, console=console
+    )
+    return model, spec, history
+
+
+def _pruned(
+    settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console
+) -> tuple[nn.Module, Plan]:
+    with console.status(f"planning: {design}"):
+        decided = plan(
+            dense,
+            _example(dataset),
+            density=settings.density,
+            design=design,
+            edge=settings.edge,
+            fit=settings.fit,
+            seed=settings.training.seed,
+        )
+    write_whole(settings.output / f"plan-{design}.txt", f"{decided}\n".encode())
+    if design == settings.design:
+        console.print(str(decided), highlight=False, soft_wrap=True)
+    else:
+        console.print("the same layers and degrees, the blocks drawn at random")
+    if not decided.layers:
+        raise InvalidArgument(
+            f"Argument 'density' = {settings.density} leaves no layer to convert; see the reasons above."
+        )
+    return prune_(copy.deepcopy(dense), decided), decided
+
+
+def _example(dataset: Dataset) -> Tensor:
+    raw, _ = dataset.test.__getitems__([0, 1])
+    return dataset.test.prepare(raw)
+
+
+def _context(settings: Settings, spec: ModelSpec) -> dict[str, Any]:
+    told = json.loads(json.dumps(asdict(settings), default=str))
+    return {"settings": told, "model": spec.to_dict(), "machine": machine()}

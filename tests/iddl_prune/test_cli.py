@@ -1,0 +1,117 @@
+"""The command as a user runs it, on small real data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from iddl_prune.checkpoint import from_pretrained
+from iddl_prune.cli import app
+from iddl_prune.convert import pattern_layers
+from iddl_prune.data import load
+from iddl_prune.finetune import evaluate
+from iddl_prune.models import ModelSpec
+
+SMALL = ["--epochs", "2", "--dense-epochs", "2", "--density", "0.2", "--device", "cpu"]
+
+
+def run(*arguments: str | Path):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mlp"
+    result = run("mlp", *SMALL, "--output", folder)
+    assert result.exit_code == 0, result.output
+    assert "classifier" in result.output
+    assert "weights" in result.output
+    return folder
+
+
+def test_the_output_folder_holds_everything(output: Path) -> None:
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics["models"]) == {"dense", "bibd", "random"}
+    for model in metrics["models"].values():
+        assert model["measurement"]["flops"] == 2 * model["measurement"]["multiply_adds"]
+        assert set(model["measurement"]["latency"]) == {"1", "32"}
+        assert len(model["history"]["epochs"]) == 2
+    frame = pd.read_csv(output / "table.csv", index_col="model")
+    assert frame.loc["bibd", "weights"] < 0.35 * frame.loc["dense", "weights"]
+    assert "accuracy" in (output / "table.txt").read_text()
+    for picture in ("accuracy.png", "weights.png", "patterns/1.png"):
+        assert (output / picture).read_bytes().startswith(b"\x89PNG")
+    assert not list(output.rglob("*.part"))
+
+
+def test_the_saved_model_is_the_measured_one(output: Path) -> None:
+    model = from_pretrained(output / "bibd")
+    assert all(layer.pattern.verify() for layer in pattern_layers(model).values())
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert evaluate(model, load("digits").test) == metrics["models"]["bibd"]["measurement"]["accuracy"]
+
+
+def test_the_dense_model_is_kept_for_the_next_run(output: Path) -> None:
+    result = run("mlp", *SMALL, "--design", "dense", "--output", output.parent / "again")
+    assert result.exit_code == 0
+    assert "trained before" in result.output
+    assert set(json.loads((output.parent / "again" / "metrics.json").read_text())["models"]) == {"dense"}
+
+
+def test_a_checkpoint_is_taken_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ModelSpec("mlp", 10, (1, 8, 8), hidden=(48, 40)).build()
+    torch.save(model.state_dict(), tmp_path / "dense.pt")
+    result = run("mlp", "--checkpoint", tmp_path / "dense.pt", "--epochs", 1, "--design", "random", "--density", 0.3,
+                 "--output", tmp_path / "out")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert set(json.loads((tmp_path / "out" / "metrics.json").read_text())["models"]) == {"dense", "random"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mlp", "--density", "1.5"), "'density' must lie between 0 and 1, not 1.5"),
+        (("no_such_net",), "no_such_net"),
+        (("mlp", "--data", "no_such_set"), "no_such_set"),
+        (("mlp", "--data", "cifar10", "--data-dir", "nowhere"), "--download"),
+        (("mlp", "--checkpoint", "nowhere.pt"), "nowhere.pt"),
+        (("mlp", "--density", "0.001", "--dense-epochs", "0"), "density"),
+    ],
+)
+def test_bad_use_is_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    result = run(*arguments, "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_leaves_a_state_and_resume_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from iddl_prune.cli import main; main()", "mlp", "--dense-epochs", "1"]
+    command += ["--epochs", "100000", "--output", str(tmp_path / "out"), "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/100000"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert (tmp_path / "out" / "state" / "bibd.pt").exists()
+    again = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert again.stdout is not None
+    first = next(line for line in again.stdout if "/100000" in line)
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=120)
+    assert int(first.split("/")[0].removeprefix("epoch ")) > 2
