@@ -12,6 +12,7 @@ from bibdlib.constructions.registry import precedes
 from bibdlib.design import Design
 from bibdlib.errors import NoKnownConstruction, NonexistentDesign
 from bibdlib.nonexistence import Existence, Status, refute
+from bibdlib.open_cases import open_problem
 from bibdlib.parameters import Parameters
 from bibdlib.verify import verified
 
@@ -85,6 +86,9 @@ def existence(v: int, k: int, lam: int = 1) -> Existence:
     recipe = find(p)
     if recipe:
         return Existence(p, Status.EXISTS, recipe.construction.title, recipe.construction.reference)
+    source = open_problem(p)
+    if source:
+        return Existence(p, Status.UNKNOWN, "open: the literature neither builds nor excludes it", source)
     return Existence(p, Status.UNKNOWN, "no construction and no proof of nonexistence is known to this library")
 
 

@@ -107,6 +107,27 @@ def verify(
     typer.echo(f"{design} holds: {certificate.checked} counted")
 
 
+class TableFormat(StrEnum):
+    """The formats of `bibdlib.table`."""
+
+    TEXT = "text"
+    CSV = "csv"
+    JSON = "json"
+    HTML = "html"
+
+
+@app.command()
+def table(
+    r_max: Annotated[int, typer.Option("--r-max", help="Largest number of blocks through a point.")] = 41,
+    format: Annotated[TableFormat, typer.Option("--format")] = TableFormat.TEXT,
+) -> None:
+    """Every admissible set of parameters with 3 <= k <= v/2: what is known of it, how it is built, by whom."""
+    from bibdlib.table import render
+    from bibdlib.table import table as rows
+
+    typer.echo(render(rows(r_max), format), nl=False)
+
+
 @app.command(name="list")
 def list_constructions() -> None:
     """The constructions known, in the order in which they are tried."""
