@@ -116,10 +116,10 @@ def test_stopped_and_resumed_equals_not_stopped(step, tmp_path, monkeypatch):
     expected = train(whole, small(), CONFIG, console=QUIET)
     monkeypatch.setattr(Interrupting, "at", step)
     monkeypatch.setattr(Interrupting, "prepared", 0)
-    stopped = network()
+    stopped, handler = network(), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=f"stopped after step {step}; .*state.pt holds its state"):
         train(stopped, small(Interrupting), CONFIG, checkpoint=tmp_path / "state.pt", console=QUIET)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     monkeypatch.setattr(Interrupting, "at", -1)
     torch.manual_seed(99)
     resumed = network(seed=5)
@@ -148,12 +148,20 @@ def test_the_state_is_saved_as_time_goes_by(tmp_path, monkeypatch):
     assert len(saved) == 6 + 1 + 1
 
 
-def test_a_second_interrupt_stops_at_once():
-    with run_module.Interrupt() as interrupt:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.requested
-        with pytest.raises(KeyboardInterrupt):
+def test_a_second_interrupt_stops_at_once_and_the_handler_before_comes_back():
+    def own(*_):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with run_module.Interrupt() as interrupt:
             os.kill(os.getpid(), signal.SIGINT)
+            assert interrupt.requested
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_cannot_be_resumed_says_why(tmp_path):
@@ -268,13 +276,15 @@ torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 config = TrainConfig(epochs=2, batch_size=64, devices=int(sys.argv[1]), accelerator="cpu")
 train(model, load("digits", augment=False), config, checkpoint=sys.argv[2], console=Console(file=io.StringIO()))
+print("processes:", torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1)
 """
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path, monkeypatch):
     script, two, one = (tmp_path / name for name in ("script.py", "two.pt", "one.pt"))
     script.write_text(SCRIPT)
-    subprocess.run([sys.executable, script, "2", two], check=True, capture_output=True, timeout=300)
+    told = subprocess.run([sys.executable, script, "2", two], check=True, capture_output=True, text=True, timeout=300)
+    assert "processes: 2" in told.stdout
     monkeypatch.setattr(sys, "argv", ["script.py", "1", str(one)])
     exec(SCRIPT, {})
     mine, theirs = (torch.load(path, weights_only=True) for path in (one, two))
