@@ -1,0 +1,125 @@
+"""The inner loop of the annealing, compiled."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["Tables", "anneal"]
+
+Integers = npt.NDArray[np.int64]
+
+
+class Tables(NamedTuple):
+    """What the stabilizers of a layout add to the pairs, one after the other, and which orbits may be exchanged.
+
+    Stabilizer t has `number[t]` orbits; what two of them add (see `Stabilizer`) lies from `first[t]` on in `starts`.
+    Its orbit s is in the pool `pool_of[t, s]`, with those of the same length; pool p is
+    `pools[pool_start[p]:pool_start[p + 1]]`.
+    """
+
+    starts: Integers
+    orbits: Integers
+    amounts: Integers
+    first: Integers
+    number: Integers
+    pools: Integers
+    pool_start: Integers
+    pool_of: Integers
+
+
+@njit(cache=True)
+def anneal(
+    tables: Tables,
+    kind: Integers,
+    blocks: Integers,
+    width: Integers,
+    lam: int,
+    covered: Integers,
+    moves: int,
+    hot: float,
+    cold: float,
+    seed: int,
+) -> tuple[int, Integers]:
+    """Exchange members of base blocks until every pair orbit is covered lam times; the best cost and its blocks.
+
+    Base block i is a union of `width[i]` orbits of stabilizer `kind[i]`, numbered in `blocks[i]`; together they have
+    `covered` the pair orbits. The cost is the sum of (covered - lam)^2; the temperature falls from `hot` to `cold`.
+    """
+    starts, orbits, amounts, first, number, pools, pool_start, pool_of = tables
+    np.random.seed(seed)  # noqa: NPY002  (numba's own generator)
+    total = width.sum()
+    owner = np.empty(total, np.int64)
+    place = np.empty(total, np.int64)
+    at = 0
+    for i in range(len(width)):
+        for a in range(width[i]):
+            owner[at] = i
+            place[at] = a
+            at += 1
+    inside = np.zeros((len(width), number.max()), np.bool_)
+    for i in range(len(width)):
+        for a in range(width[i]):
+            inside[i, blocks[i, a]] = True
+    cost = 0
+    for j in range(len(covered)):
+        cost += (covered[j] - lam) ** 2
+    best = cost
+    best_blocks = blocks.copy()
+    temperature = hot
+    cooling = (cold / hot) ** (1.0 / (moves / 1000 + 1))
+    for move in range(moves):
+        if move % 1000 == 0:
+            temperature *= cooling
+        at = np.random.randint(total)  # noqa: NPY002
+        i = owner[at]
+        a = place[at]
+        t = kind[i]
+        old = blocks[i, a]
+        pool = pool_of[t, old]
+        new = pools[pool_start[pool] + np.random.randint(pool_start[pool + 1] - pool_start[pool])]  # noqa: NPY002
+        if inside[i, new]:
+            continue
+        m = number[t]
+        change = 0
+        base = first[t] + old * m
+        for c in range(width[i]):
+            other = blocks[i, c]
+            for e in range(starts[base + other], starts[base + other + 1]):
+                j = orbits[e]
+                delta = amounts[e]
+                change += delta * (delta - 2 * (covered[j] - lam))
+                covered[j] -= delta
+        blocks[i, a] = new
+        base = first[t] + new * m
+        for c in range(width[i]):
+            other = blocks[i, c]
+            for e in range(starts[base + other], starts[base + other + 1]):
+                j = orbits[e]
+                delta = amounts[e]
+                change += delta * (delta + 2 * (covered[j] - lam))
+                covered[j] += delta
+        if change <= 0 or np.random.random() < np.exp(-change / temperature):  # noqa: NPY002
+            inside[i, old] = False
+            inside[i, new] = True
+            cost += change
+            if cost < best:
+                best = cost
+                best_blocks[:] = blocks
+                if best == 0:
+                    break
+            continue
+        for c in range(width[i]):
+            other = blocks[i, c]
+            for e in range(starts[base + other], starts[base + other + 1]):
+                covered[orbits[e]] -= amounts[e]
+        blocks[i, a] = old
+        base = first[t] + old * m
+        for c in range(width[i]):
+            other = blocks[i, c]
+            for e in range(starts[base + other], starts[base + other + 1]):
+                covered[orbits[e]] += amounts[e]
+    return best, best_blocks

@@ -1,0 +1,229 @@
+"""One search: parameters, a group, a method and a seed; interrupted, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bibdlib.design import Design
+from bibdlib.errors import InvalidParameters, as_integer
+from bibdlib.parameters import Parameters
+from bibdlib.permutation_groups import PermutationGroup, named_group
+from bibdlib.search.annealing import Annealing
+from bibdlib.search.orbit_matrix import OrbitEquations
+from bibdlib.search.outcome import Outcome
+from bibdlib.verify import verified
+
+__all__ = ["METHODS", "SearchResult", "search"]
+
+
+class Method(Protocol):
+    """A search in rounds, each of which depends on the seed and its number alone."""
+
+    def round(self, number: int) -> Outcome:
+        """Run a round."""
+
+
+METHODS: dict[str, Callable[[Parameters, PermutationGroup, int], Method]] = {
+    "annealing": Annealing,
+    "exact": OrbitEquations,
+}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search knows when it stops.
+
+    Attributes
+    ----------
+    parameters, group, method, seed
+        What was asked.
+    rounds
+        Rounds run so far, those of an earlier, interrupted search included.
+    cost
+        The lowest sum of (covered - lam)^2 over the pair orbits; 0 is a design, None says that there is none to tell.
+    base_blocks
+        The base blocks of that cost.
+    exhausted
+        Whether the method proved that it cannot find a design under this group.
+    """
+
+    parameters: Parameters
+    group: PermutationGroup
+    method: str
+    seed: int
+    rounds: int = 0
+    cost: int | None = None
+    base_blocks: list[list[int]] = field(default_factory=list, repr=False)
+    exhausted: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether the base blocks are those of a design."""
+        return self.cost == 0
+
+    @property
+    def command(self) -> str:
+        """The shell command that repeats the search."""
+        p = self.parameters
+        method = "" if self.method == "annealing" else f" --method {self.method}"
+        return f'bibd search {p.v} {p.k} {p.lam} --group "{self.group.name}"{method} --seed {self.seed}'
+
+    def design(self) -> Design:
+        """The design, every pair counted.
+
+        Raises
+        ------
+        InvalidParameters
+            If the search has not found one.
+        """
+        if not self.found:
+            raise InvalidParameters(f"The search has found no {self.parameters} design; its cost is {self.cost}.")
+        return verified(Design(self.parameters, self.group.develop(self.base_blocks)))
+
+    def entry(self) -> dict[str, Any]:
+        """The design as a data entry, in the form that `bibdlib.constructions.sporadic` reads."""
+        self.design()
+        return {
+            **asdict(self.parameters),
+            "group": self.group.name,
+            "base_blocks": self.base_blocks,
+            "origin": {"command": self.command, "round": self.rounds - 1},
+        }
+
+
+def search(
+    parameters: Parameters,
+    group: str | PermutationGroup,
+    *,
+    method: str = "annealing",
+    seed: int = 0,
+    time_limit: float = 60.0,
+    state: str | Path | None = None,
+    progress: bool = False,
+) -> SearchResult:
+    """Look for a design on which a prescribed group acts.
+
+    Parameters
+    ----------
+    parameters
+        The design's.
+    group
+        A name, see `bibdlib.permutation_groups.named_group`, or a group on the v points.
+    method
+        "annealing": local search on the base blocks, laid out by the lengths of their orbits. Proves nothing.
+        "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
+        no design under the group if there is none.
+    seed
+        The same seed repeats the same rounds.
+    time_limit
+        Seconds after which no new round begins.
+    state
+        A JSON file, written after every round. If it exists the search goes on from there.
+    progress
+        Show rounds and the lowest cost on stderr.
+
+    Raises
+    ------
+    InvalidParameters
+        If the group acts on another number of points, the parameters are not admissible, the method is unknown,
+        the orbits are too many, or `state` holds another search.
+    """
+    acting = named_group(group) if isinstance(group, str) else group
+    seed = as_integer("seed", seed, 0)
+    if not parameters.is_admissible:
+        raise InvalidParameters(f"Argument 'parameters' must have whole b and r, not {parameters}.")
+    if acting.v != parameters.v:
+        raise InvalidParameters(f"Argument 'group' must act on v = {parameters.v} points, not {acting.v}.")
+    if method not in METHODS:
+        raise InvalidParameters(f"Argument 'method' must be one of {', '.join(METHODS)}, not {method!r}.")
+    result = SearchResult(parameters, acting, method, seed)
+    if state is not None and Path(state).exists():
+        result = _load(result, Path(state))
+    if result.found or result.exhausted:
+        return result
+    running = METHODS[method](parameters, acting, seed)
+    stop = time.monotonic() + time_limit
+    with _Progress(result, progress) as shown:
+        while not (result.found or result.exhausted) and time.monotonic() < stop:
+            result = _after(result, running.round(result.rounds))
+            if state is not None:
+                _save(result, Path(state))
+            shown(result)
+    if result.found:
+        result.design()
+    return result
+
+
+def _after(result: SearchResult, outcome: Outcome) -> SearchResult:
+    better = outcome.cost is not None and (result.cost is None or outcome.cost < result.cost)
+    cost, base_blocks = (outcome.cost, outcome.base_blocks) if better else (result.cost, result.base_blocks)
+    r = result
+    return SearchResult(
+        r.parameters, r.group, r.method, r.seed, r.rounds + 1, cost, base_blocks, exhausted=outcome.exhausted
+    )
+
+
+def _asked(result: SearchResult) -> dict[str, Any]:
+    generators = [] if result.group.name else result.group.generators.tolist()
+    return {
+        "parameters": asdict(result.parameters),
+        "group": result.group.name or generators,
+        "method": result.method,
+        "seed": result.seed,
+    }
+
+
+def _save(result: SearchResult, path: Path) -> None:
+    known = {
+        "rounds": result.rounds,
+        "cost": result.cost,
+        "base_blocks": result.base_blocks,
+        "exhausted": result.exhausted,
+    }
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(json.dumps({**_asked(result), **known}))
+    fresh.replace(path)
+
+
+def _load(asked: SearchResult, path: Path) -> SearchResult:
+    try:
+        kept = json.loads(path.read_text())
+        same = all(kept[name] == value for name, value in _asked(asked).items())
+        known = [kept[name] for name in ("rounds", "cost", "base_blocks", "exhausted")]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidParameters(
+            f"Argument 'state' must name the state of a search; {path} is none: {error}."
+        ) from error
+    if not same:
+        raise InvalidParameters(f"Argument 'state' must name the state of this search; {path} is of another one.")
+    return SearchResult(asked.parameters, asked.group, asked.method, asked.seed, *known)
+
+
+class _Progress:
+    """A line on stderr that says how the search stands; silent unless asked for."""
+
+    def __init__(self, result: SearchResult, wanted: bool) -> None:
+        self._status = None
+        if wanted:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(f"{result.parameters} under {result.group.name or 'the group'}")
+
+    def __enter__(self) -> Callable[[SearchResult], None]:
+        if self._status is not None:
+            self._status.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def _show(self, result: SearchResult) -> None:
+        if self._status is not None:
+            name = result.group.name or "the group"
+            self._status.update(f"{result.parameters} under {name}: round {result.rounds}, lowest cost {result.cost}")

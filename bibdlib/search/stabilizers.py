@@ -1,0 +1,110 @@
+"""What a base block can look like: a union of orbits of the subgroup that fixes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import comb, log
+
+import numpy as np
+
+from bibdlib.permutation_groups import PermutationGroup, Permutations
+
+__all__ = ["Stabilizer", "cyclic_stabilizers"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stabilizer:
+    """A subgroup H of a group G, the points of each of its orbits, and what they add to the pairs.
+
+    A block that is a union of H-orbits is developed |G : H| times. Two of its H-orbits s and t, or one of them
+    (s = t), then lie together `amounts[e]` times on each pair of the G-orbit `orbits[e]`, for e from
+    `starts[s * m + t]` to `starts[s * m + t + 1]`, where m is the number of H-orbits.
+    """
+
+    group: PermutationGroup
+    order: int
+    unions: tuple[tuple[int, ...], ...]
+    starts: Permutations = field(repr=False)
+    orbits: Permutations = field(repr=False)
+    amounts: Permutations = field(repr=False)
+
+    @property
+    def index(self) -> int:
+        """How many blocks a base block is developed into."""
+        return self.group.order // self.order
+
+    @cached_property
+    def sizes(self) -> Permutations:
+        """The length of each H-orbit."""
+        return np.array([len(union) for union in self.unions], dtype=np.int64)
+
+    def shapes(self, k: int) -> list[tuple[tuple[int, ...], int]]:
+        """The multisets of lengths of H-orbits that add up to k, each with the number of its unions."""
+        lengths, counts = np.unique(self.sizes, return_counts=True)
+        found = []
+        for chosen in _compositions(k, [(int(n), int(c)) for n, c in zip(lengths, counts, strict=True)]):
+            number = 1
+            for n, c in zip(lengths, counts, strict=True):
+                number *= comb(int(c), chosen.count(int(n)))
+            found.append((chosen, number))
+        return found
+
+    def log_number(self, k: int) -> float:
+        """Logarithm of the number of k-subsets that are unions of H-orbits; -inf if there is none."""
+        number = sum(n for _, n in self.shapes(k))
+        return log(number) if number else float("-inf")
+
+
+def _compositions(k: int, available: list[tuple[int, int]]) -> Iterator[tuple[int, ...]]:
+    if not available:
+        if k == 0:
+            yield ()
+        return
+    (length, count), rest = available[-1], available[:-1]
+    for used in range(min(count, k // length), -1, -1):
+        for smaller in _compositions(k - used * length, rest):
+            yield (*smaller, *([length] * used))
+
+
+def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
+    """One for each conjugacy class of cyclic subgroups, the trivial subgroup first, then by order."""
+    elements = group.elements
+    weights = np.random.default_rng(0).integers(1 << 40, size=group.v)
+    keys = elements @ weights
+    by_key = np.argsort(keys)
+    inverses = np.argsort(elements, axis=1)
+    done = np.zeros(group.order, dtype=bool)
+    subgroups = []
+    for i in range(group.order):
+        if done[i]:
+            continue
+        powers = [np.arange(group.v)]
+        while (power := elements[i][powers[-1]]).tolist() != powers[0].tolist():
+            powers.append(power)
+        n = len(powers)
+        for exponent in range(1, n + 1):
+            if np.gcd(exponent, n) == 1:
+                conjugates = np.take_along_axis(elements, powers[exponent % n][inverses], axis=1)
+                done[by_key[np.searchsorted(keys, conjugates @ weights, sorter=by_key)]] = True
+        subgroups.append(np.array(powers))
+    return [_stabilizer(group, powers) for powers in sorted(subgroups, key=len)]
+
+
+def _stabilizer(group: PermutationGroup, powers: Permutations) -> Stabilizer:
+    least = powers.min(axis=0)
+    firsts, member = np.unique(least, return_inverse=True)
+    unions = tuple(tuple(np.nonzero(least == first)[0].tolist()) for first in firsts)
+    m = len(unions)
+    x, y = np.triu_indices(group.v, 1)
+    x, y = np.concatenate([x, y]), np.concatenate([y, x])
+    apart = (member[x] != member[y]) | (x < y)
+    x, y = x[apart], y[apart]
+    pair_orbit = group.pair_orbits[x, y]
+    number = len(group.pair_orbit_lengths)
+    cells, counts = np.unique((member[x] * m + member[y]) * number + pair_orbit, return_counts=True)
+    orbits = cells % number
+    amounts = counts * (group.order // len(powers)) // group.pair_orbit_lengths[orbits]
+    starts = np.searchsorted(cells // number, np.arange(m * m + 1))
+    return Stabilizer(group, len(powers), unions, starts, orbits, amounts)
