@@ -10,7 +10,7 @@ Constructions can be called by name, as in
 Design(v=73, b=73, r=9, k=9, lam=1)
 """
 
-from bibdlib.catalogue import Recipe, construct, existence, explain, find
+from bibdlib.catalogue import Recipe, construct, construct_implicit, existence, explain, find
 from bibdlib.constructions import (
     CONSTRUCTIONS,
     Construction,
@@ -19,21 +19,32 @@ from bibdlib.constructions import (
     finite_geometry,
     triple_systems,
 )
-from bibdlib.design import Design
-from bibdlib.errors import BibdError, InvalidParameters, NoKnownConstruction, NonexistentDesign, NotADesign
+from bibdlib.design import BlockDesign, Design
+from bibdlib.errors import (
+    BibdError,
+    DesignTooLarge,
+    InvalidParameters,
+    NoKnownConstruction,
+    NonexistentDesign,
+    NotADesign,
+)
+from bibdlib.implicit import ImplicitDesign
 from bibdlib.nonexistence import Existence, Status
 from bibdlib.parameters import Parameters
-from bibdlib.verify import Certificate, verify
+from bibdlib.verify import Certificate, verify, verify_sample
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CONSTRUCTIONS",
     "BibdError",
+    "BlockDesign",
     "Certificate",
     "Construction",
     "Design",
+    "DesignTooLarge",
     "Existence",
+    "ImplicitDesign",
     "InvalidParameters",
     "NoKnownConstruction",
     "NonexistentDesign",
@@ -42,6 +53,7 @@ __all__ = [
     "Recipe",
     "Status",
     "construct",
+    "construct_implicit",
     "difference_families",
     "difference_sets",
     "existence",
@@ -50,4 +62,5 @@ __all__ = [
     "finite_geometry",
     "triple_systems",
     "verify",
+    "verify_sample",
 ]

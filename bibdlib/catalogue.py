@@ -9,14 +9,15 @@ from typing import Any
 
 from bibdlib.constructions import CONSTRUCTIONS, Construction
 from bibdlib.constructions.registry import precedes
-from bibdlib.design import Design
-from bibdlib.errors import NoKnownConstruction, NonexistentDesign
+from bibdlib.design import Design, memory_shortage
+from bibdlib.errors import DesignTooLarge, NoKnownConstruction, NonexistentDesign
+from bibdlib.implicit import ImplicitDesign
 from bibdlib.nonexistence import Existence, Status, refute
 from bibdlib.open_cases import open_problem
 from bibdlib.parameters import Parameters
 from bibdlib.verify import verified
 
-__all__ = ["Recipe", "construct", "existence", "explain", "find"]
+__all__ = ["Recipe", "construct", "construct_implicit", "existence", "explain", "find"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def construct(v: int, k: int, lam: int = 1) -> Design:
         If a theorem or an exhaustive search excludes the design; the message names it.
     NoKnownConstruction
         If neither a construction nor a proof against one is known here.
+    DesignTooLarge
+        If this machine cannot hold the blocks; the message offers `construct_implicit` where that helps.
     """
     verdict = existence(v, k, lam)
     if verdict.status is Status.NONEXISTENT:
@@ -74,7 +77,49 @@ def construct(v: int, k: int, lam: int = 1) -> Design:
         raise NoKnownConstruction(verdict)
     recipe = find(verdict.parameters)
     assert recipe is not None
+    shortage = memory_shortage(verdict.parameters)
+    if shortage:
+        offer = f" bibdlib.construct_implicit{verdict.parameters} computes its incidences instead of holding them."
+        raise DesignTooLarge(shortage + (offer if any(_implicit_designs(verdict.parameters)) else ""))
     return recipe.build()
+
+
+def construct_implicit(v: int, k: int, lam: int = 1) -> ImplicitDesign:
+    """A design that computes its incidences instead of holding them, verified by its differences or by a sample.
+
+    Hyperplanes and lines of projective and affine geometries, difference sets and families.
+
+    Examples
+    --------
+    >>> plane = construct_implicit(4295163907, 65538)
+    >>> plane.blocks_through(3, 4294967295)
+    array([2454473000])
+
+    Raises
+    ------
+    InvalidParameters
+        Unless v, k, lam are integers with 2 <= k <= v and lam >= 1.
+    NonexistentDesign
+        If a theorem or an exhaustive search excludes the design; the message names it.
+    NoKnownConstruction
+        If no such form of it is known here; `construct` may still build it.
+    """
+    p = Parameters(v, k, lam)
+    excluded = refute(p)
+    if excluded is not None:
+        raise NonexistentDesign(excluded)
+    for design in _implicit_designs(p):
+        return verified(design)
+    raise NoKnownConstruction(Existence(p, Status.UNKNOWN, "no form that computes its incidences is known here"))
+
+
+def _implicit_designs(p: Parameters) -> Iterator[ImplicitDesign]:
+    for construction in CONSTRUCTIONS.values():
+        if construction.implicit is not None:
+            for match in construction.matches(p):
+                design = construction.implicit(**match.arguments)
+                if design is not None:
+                    yield design
 
 
 def existence(v: int, k: int, lam: int = 1) -> Existence:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
@@ -12,11 +15,66 @@ import numpy.typing as npt
 from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.parameters import Parameters
 
-__all__ = ["Design"]
+__all__ = ["BlockDesign", "Design", "memory_shortage"]
+
+# What the constructions and the sorting of blocks need at their peak, measured.
+_BYTES_PER_INCIDENCE = 32
 
 
-@dataclass(frozen=True, eq=False)
-class Design:
+class BlockDesign(ABC):
+    """What every design answers, whether its blocks are held (`Design`) or computed (`ImplicitDesign`).
+
+    Points are 0..v-1, blocks 0..b-1.
+    """
+
+    parameters: Parameters
+
+    @property
+    def v(self) -> int:
+        """Number of points."""
+        return self.parameters.v
+
+    @property
+    def b(self) -> int:
+        """Number of blocks."""
+        return int(self.parameters.b)
+
+    @property
+    def r(self) -> int:
+        """Blocks through each point."""
+        return int(self.parameters.r)
+
+    @property
+    def k(self) -> int:
+        """Points on each block."""
+        return self.parameters.k
+
+    @property
+    def lam(self) -> int:
+        """Blocks through every two points."""
+        return self.parameters.lam
+
+    @abstractmethod
+    def block(self, i: int) -> npt.NDArray[np.integer]:
+        """The points of block i, ascending, shape (k,)."""
+
+    @abstractmethod
+    def blocks_through(self, x: int, y: int | None = None) -> npt.NDArray[np.integer]:
+        """Numbers of the blocks through point x, or through both x and y, ascending.
+
+        Shape (r,) for one point or for x = y, (lam,) for two.
+        """
+
+    @abstractmethod
+    def batches(self, size: int = 1 << 10) -> Iterator[npt.NDArray[np.integer]]:
+        """All blocks in their order, as arrays of shape (at most `size`, k)."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(v={self.v}, b={self.b}, r={self.r}, k={self.k}, lam={self.lam})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(BlockDesign):
     """The blocks of a design on the points 0..v-1.
 
     Making one checks the shape only; `bibdlib.verify` counts whether the blocks balance.
@@ -35,7 +93,7 @@ class Design:
     """
 
     parameters: Parameters
-    blocks: npt.NDArray[np.integer] = field(repr=False)
+    blocks: npt.NDArray[np.integer]
 
     def __post_init__(self) -> None:
         p = self.parameters
@@ -79,31 +137,6 @@ class Design:
         return cls(Parameters(v, k, lam), blocks)
 
     @property
-    def v(self) -> int:
-        """Number of points."""
-        return self.parameters.v
-
-    @property
-    def b(self) -> int:
-        """Number of blocks."""
-        return len(self.blocks)
-
-    @property
-    def r(self) -> int:
-        """Blocks through each point."""
-        return int(self.parameters.r)
-
-    @property
-    def k(self) -> int:
-        """Points on each block."""
-        return self.parameters.k
-
-    @property
-    def lam(self) -> int:
-        """Blocks through every two points."""
-        return self.parameters.lam
-
-    @property
     def efficiency(self) -> Fraction:
         """lam v / (r k): the variance of a contrast in complete blocks of the same replication, over that in these."""
         return Fraction(self.lam * self.v, self.r * self.k)
@@ -133,15 +166,17 @@ class Design:
         return (places // self.k).astype(np.int32).reshape(self.v, self.r)
 
     def block(self, i: int) -> npt.NDArray[np.integer]:
-        """The points of block i, ascending."""
         return self.blocks[as_integer("i", i, 0, self.b - 1)]
 
     def blocks_through(self, x: int, y: int | None = None) -> npt.NDArray[np.integer]:
-        """Numbers of the blocks through point x, or through both x and y, ascending."""
         through = self.incidence[as_integer("x", x, 0, self.v - 1)]
         if y is None:
             return through
         return np.intersect1d(through, self.incidence[as_integer("y", y, 0, self.v - 1)])
+
+    def batches(self, size: int = 1 << 10) -> Iterator[npt.NDArray[np.integer]]:
+        size = as_integer("size", size, 1)
+        return (self.blocks[start : start + size] for start in range(0, self.b, size))
 
     def incidence_matrix(self) -> npt.NDArray[np.uint8]:
         """The matrix N of shape (v, b): 1 where a point lies on a block, so N N^T = (r - lam) I + lam J."""
@@ -190,9 +225,6 @@ class Design:
     def __hash__(self) -> int:
         return hash((self.parameters, self.blocks.tobytes()))
 
-    def __repr__(self) -> str:
-        return f"Design(v={self.v}, b={self.b}, r={self.r}, k={self.k}, lam={self.lam})"
-
 
 def _lexicographic_order(blocks: npt.NDArray[np.int32], v: int) -> npt.NDArray[np.intp]:
     """The order that sorts the rows, reading only as many columns as tell them apart."""
@@ -210,6 +242,23 @@ def _lexicographic_order(blocks: npt.NDArray[np.int32], v: int) -> npt.NDArray[n
         rank[order[1:]] = np.cumsum(rises)
         rank[order[0]] = 0
     return order
+
+
+def memory_shortage(parameters: Parameters) -> str:
+    """Why the blocks, while they are built, take more than half of this machine's memory; empty if they do not."""
+    needed, memory = _BYTES_PER_INCIDENCE * int(parameters.b) * parameters.k, _physical_memory()
+    if needed <= memory // 2:
+        return ""
+    return (
+        f"Design {parameters} has {parameters.b} blocks of {parameters.k} points: building it takes "
+        f"{needed / 2**30:.4g} GiB, more than half of this machine's {memory / 2**30:.4g} GiB."
+    )
+
+
+def _physical_memory() -> int:
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 16 << 30
 
 
 def _renumber(blocks: npt.NDArray[np.integer], points: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bibdlib.nonexistence import Existence
     from bibdlib.verify import Certificate
 
-__all__ = ["BibdError", "InvalidParameters", "NoKnownConstruction", "NonexistentDesign", "NotADesign"]
+__all__ = ["BibdError", "DesignTooLarge", "InvalidParameters", "NoKnownConstruction", "NonexistentDesign", "NotADesign"]
 
 
 class BibdError(Exception):
@@ -43,6 +43,10 @@ class NotADesign(BibdError):
     def __init__(self, certificate: Certificate) -> None:
         super().__init__(certificate.reason)
         self.certificate = certificate
+
+
+class DesignTooLarge(BibdError, MemoryError):
+    """The blocks would not fit into memory; the message says how large they are and what to do instead."""
 
 
 def as_integer(name: str, value: object, minimum: int, maximum: int | None = None) -> int:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bibdlib.design import Design
-from bibdlib.errors import NotADesign
+from bibdlib.design import BlockDesign, Design
+from bibdlib.errors import NotADesign, as_integer
+from bibdlib.implicit import DevelopedDesign, ImplicitDesign
 
-__all__ = ["Certificate", "verified", "verify"]
+__all__ = ["Certificate", "verified", "verify", "verify_sample"]
 
 # A table of all pairs may take so many bytes; larger designs are counted point by point.
 _LARGEST_TABLE = 1 << 28
+
+# Implicit designs with more are sampled, and a sample reads so many points unless told otherwise.
+_MOST_DIFFERENCES = 1 << 28
+_MOST_INCIDENCES = 1 << 20
+_POINTS_READ = 1 << 25
+
+AnyDesign = TypeVar("AnyDesign", Design, ImplicitDesign)
 
 
 @dataclass(frozen=True)
@@ -30,22 +39,92 @@ class Certificate:
         Why it fails: "pair (0, 1) lies in 2 blocks, expected 1"; empty if it holds.
     counterexample
         The points concerned, or None.
+    sampled
+        Whether only a sample was looked at, so that the outcome is evidence and no proof.
     """
 
     holds: bool
     checked: str
     reason: str = ""
     counterexample: tuple[int, ...] | None = None
+    sampled: bool = False
 
     def __bool__(self) -> bool:
         return self.holds
 
 
-def verify(design: Design) -> Certificate:
-    """Count how often every two points meet, after the points of each block and the blocks through each point.
+def verify(design: Design | ImplicitDesign) -> Certificate:
+    """Count how often every two points meet, or as much of that as the design admits; the certificate says which.
 
-    Takes O(b k^2) time. Designs of more than 16384 points are counted by a compiled loop (numba).
+    Of a `Design` the points of each block, the blocks through each point and those through every two points
+    are counted, in O(b k^2) time; with more than 16384 points by a compiled loop (numba). Of a `DevelopedDesign`
+    the differences of the base blocks, which prove as much. Other implicit designs are counted too up to
+    2^20 incidences; of larger ones, and of base blocks with more than 2^28 differences, a sample of pairs is
+    looked up: see `verify_sample`.
     """
+    if isinstance(design, Design):
+        return _count_pairs(design)
+    if isinstance(design, DevelopedDesign) and design.base_blocks.size * design.k <= _MOST_DIFFERENCES:
+        return _count_differences(design)
+    if design.b * design.k <= _MOST_INCIDENCES:
+        return _count_pairs(design.explicit())
+    return verify_sample(design)
+
+
+def verify_sample(design: BlockDesign, *, pairs: int | None = None, seed: int = 0) -> Certificate:
+    """Look up the blocks through random pairs of points, and that these blocks hold k points with the pair among them.
+
+    A pair proved to lie in lam blocks lies in no more unless others lie in fewer, since b blocks of k points hold
+    lam v (v - 1) / 2 pairs. So where more than a share e of the pairs fails, n samples pass with probability
+    at most (1 - e)^n; the certificate states e for the probability 1/1000.
+
+    Parameters
+    ----------
+    pairs
+        How many; by default between 32 and 2000, as many as read 2^25 points.
+    seed
+        Of the random pairs.
+    """
+    v, k, lam = design.v, design.k, design.lam
+    if pairs is None:
+        pairs = min(max(_POINTS_READ // (lam * k), 32), 2000)
+    random = np.random.default_rng(seed)
+    share = 1 - 1e-3 ** (1 / as_integer("pairs", pairs, 1))
+    checked = f"{pairs} random pairs of points: with confidence 99.9 %, less than {share:.2%} of all pairs fail"
+    for _ in range(pairs):
+        x = int(random.integers(v))
+        y = (x + 1 + int(random.integers(v - 1))) % v
+        joining = design.blocks_through(x, y)
+        if len(joining) != lam or (np.diff(joining) <= 0).any():
+            reason = f"pair ({x}, {y}) lies in blocks {joining.tolist()[: lam + 1]}, expected {lam}"
+            return Certificate(False, checked, reason, (x, y), sampled=True)
+        for i in joining:
+            block = design.block(i)
+            places = np.searchsorted(block, [x, y])
+            if len(block) != k or (np.diff(block) <= 0).any() or block[places % k].tolist() != [x, y]:
+                reason = f"block {i} should hold {k} points with {x} and {y} among them, but is {block}"
+                return Certificate(False, checked, reason, (x, y), sampled=True)
+    return Certificate(True, checked, sampled=True)
+
+
+def _count_differences(design: DevelopedDesign) -> Certificate:
+    """Translation carries the pair (x, y) to (0, y - x), which lies in as many blocks as y - x is a difference."""
+    v, k, lam, bases = design.v, design.k, design.lam, design.base_blocks
+    checked = f"all {bases.size * (k - 1)} differences of {len(bases)} base blocks, and so all {v * (v - 1) // 2} pairs"
+    arises = np.zeros(v, dtype=np.int64)
+    for element in bases.T:
+        np.add.at(arises, design.group.subtract(bases, element[:, None]).reshape(-1), 1)
+    if arises[0] != bases.size:
+        base = int(np.argmax((np.diff(np.sort(bases, axis=1), axis=1) == 0).any(axis=1)))
+        return Certificate(False, checked, f"base block {base} holds an element twice")
+    arises[0] = lam
+    if (arises != lam).any():
+        y = int(np.argmax(arises != lam))
+        return Certificate(False, checked, f"pair (0, {y}) lies in {arises[y]} blocks, expected {lam}", (0, y))
+    return Certificate(True, checked)
+
+
+def _count_pairs(design: Design) -> Certificate:
     blocks, v, lam = design.blocks, design.v, design.lam
     checked = f"all {v * (v - 1) // 2} pairs of points, {v} replications, repeated points in {design.b} blocks"
     twice = blocks[:, 1:] == blocks[:, :-1]
@@ -95,7 +174,7 @@ def _unbalanced_by_loop(blocks: npt.NDArray[np.integer], v: int, lam: int) -> in
     return None if x < 0 else int(x)
 
 
-def verified(design: Design) -> Design:
+def verified(design: AnyDesign) -> AnyDesign:
     """The design itself, or NotADesign with the counterexample."""
     certificate = verify(design)
     if not certificate:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bibdlib.constructions.registry import Matches, register
 from bibdlib.design import Design
 from bibdlib.groups import AbelianGroup, develop
+from bibdlib.implicit import DevelopedDesign
 from bibdlib.parameters import Parameters
 from bibdlib.verify import verified
 
@@ -73,7 +74,11 @@ def register_base_blocks(
     """Enter the design that the base blocks develop to; the decorated name keeps standing for the base blocks."""
 
     def enter(make: Callable[Arguments, Family]) -> Callable[Arguments, Family]:
-        @register(title=title, reference=reference, matches=matches)
+        def implicit(*args: Arguments.args, **kwargs: Arguments.kwargs) -> DevelopedDesign:
+            family = make(*args, **kwargs)
+            return DevelopedDesign(family.group, family.base_blocks)
+
+        @register(title=title, reference=reference, matches=matches, implicit=implicit)
         @wraps(make)
         def build(*args: Arguments.args, **kwargs: Arguments.kwargs) -> npt.NDArray[Any]:
             return make(*args, **kwargs).translates()

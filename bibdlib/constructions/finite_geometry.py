@@ -13,6 +13,7 @@ from bibdlib.constructions.registry import Match, Matches, register
 from bibdlib.design import Design
 from bibdlib.errors import as_integer
 from bibdlib.fields import Field, finite_field
+from bibdlib.implicit_geometry import affine_flats, projective_flats
 from bibdlib.numbers import prime_power
 from bibdlib.parameters import Parameters
 
@@ -59,7 +60,7 @@ def _matches_projective(p: Parameters) -> Matches:
             yield Match({"n": n, "q": q, "d": d})
 
 
-@register(title="flats of PG(n, q)", reference=_REFERENCE, matches=_matches_projective)
+@register(title="flats of PG(n, q)", reference=_REFERENCE, matches=_matches_projective, implicit=projective_flats)
 def projective_geometry(n: int, q: int, d: int = 1) -> npt.NDArray[Any]:
     """The d-flats of PG(n, q), 1 <= d < n: lines for d = 1, hyperplanes for d = n - 1.
 
@@ -94,7 +95,7 @@ def _matches_affine(p: Parameters) -> Matches:
             yield Match({"n": n, "q": prime**e, "d": d})
 
 
-@register(title="flats of AG(n, q)", reference=_REFERENCE, matches=_matches_affine)
+@register(title="flats of AG(n, q)", reference=_REFERENCE, matches=_matches_affine, implicit=affine_flats)
 def affine_geometry(n: int, q: int, d: int = 1) -> npt.NDArray[Any]:
     """The d-flats of AG(n, q), 1 <= d < n: lines for d = 1, hyperplanes for d = n - 1.
 

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 import numpy.typing as npt
 
 from bibdlib.design import Design
+from bibdlib.implicit import ImplicitDesign
 from bibdlib.parameters import Parameters
 from bibdlib.verify import verified
 
@@ -45,6 +46,9 @@ class Construction:
     build
         Takes the arguments of a match, and the designs it needs in their order, returns the blocks,
         an integer array of shape (b, k). Whoever asked verifies them.
+    implicit
+        Takes the same arguments, returns the design without its blocks, or None if these arguments have
+        no such form; None where the theorem has none.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Construction:
     reference: str
     matches: Callable[[Parameters], Matches]
     build: Callable[..., npt.NDArray[Any]]
+    implicit: Callable[..., ImplicitDesign | None] | None = None
 
 
 CONSTRUCTIONS: dict[str, Construction] = {}
@@ -74,7 +79,11 @@ Arguments = ParamSpec("Arguments")
 
 
 def register(
-    *, title: str, reference: str, matches: Callable[[Parameters], Matches]
+    *,
+    title: str,
+    reference: str,
+    matches: Callable[[Parameters], Matches],
+    implicit: Callable[..., ImplicitDesign | None] | None = None,
 ) -> Callable[[Callable[Arguments, npt.NDArray[Any]]], Callable[Arguments, Design]]:
     """Enter the decorated builder under its own name; the order of entry is the order of search.
 
@@ -86,7 +95,7 @@ def register(
         name = build.__name__
         if name in CONSTRUCTIONS:
             raise ValueError(f"Construction '{name}' is registered twice.")
-        CONSTRUCTIONS[name] = Construction(name, title, reference, matches, build)
+        CONSTRUCTIONS[name] = Construction(name, title, reference, matches, build, implicit)
 
         @wraps(build)
         def named(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Design:
