@@ -77,7 +77,7 @@ def main(
     download: Annotated[bool, typer.Option(help="Fetch what the folder lacks.")] = False,
     checkpoint: Annotated[Path | None, typer.Option(help="Trained ResNet18; without it its rows are left out.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Seed of the MLP rows; may be given again.")] = None,
-    density: Annotated[float, typer.Option(help="Share of the weights kept by the MLPs' sparse layer.")] = 0.25,
+    density: Annotated[float, typer.Option(help="Share of the weights kept by the MLPs' sparse layer.")] = 0.125,
     resnet_density: Annotated[float, typer.Option(help="The same for each of ResNet18's.")] = 0.125,
     mnist_epochs: int = 10,
     cifar_epochs: int = 100,
@@ -154,12 +154,16 @@ def make(run: Run, data: Dataset, checkpoint: Path | None, state: Path, console:
 
 
 def prune(run: Run, model: nn.Module, data: Dataset) -> Plan | None:
-    """Make the model sparse in place: a new MLP before it learns, a trained ResNet18 where its weights say."""
+    """Make the model sparse in place: a new MLP before it learns, in single weights as the seeds had it; a trained
+    ResNet18 in tiles, fitted to its weights.
+    """
     if run.design is None or run.density is None:
         return None
     trained = run.architecture != "mlp"
     example = torch.zeros(2, *data.input_shape)
-    decided = plan(model, example, density=run.density, design=run.design, fit=trained, seed=run.seed)
+    decided = plan(
+        model, example, density=run.density, design=run.design, edge=None if trained else 1, fit=trained, seed=run.seed
+    )
     prune_(model, decided)
     if not trained:
         for layer in pattern_layers(model).values():

@@ -55,7 +55,7 @@ def train(
     on_epoch: Callable[[Epoch], None] | None = None,
     console: Console | None = None,
 ) -> History:
-    """Train a model in place, on one device or several.
+    """Train a model in place, on one device or several; it stays on the device it was trained on.
 
     Everything random depends on the seed and the step alone, so a run that was stopped and resumed ends
     with the same bits as one that was not (on the CPU; a GPU adds in an order of its own).
@@ -65,7 +65,7 @@ def train(
     model
         Takes prepared inputs, returns logits (n, classes).
     teacher
-        Model to learn from as well; see `TrainConfig.distillation`.
+        Model to learn from as well, put on the same device in eval mode; see `TrainConfig.distillation`.
     checkpoint
         File that takes the state of the training once a minute, at the end, and on Ctrl-C.
     resume
