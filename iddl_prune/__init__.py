@@ -1,15 +1,22 @@
 """Dense networks made sparse: layers connected by a balanced incomplete block design.
 
->>> from iddl_prune import plan, prune_
->>> decided = plan(model, example_inputs, density=0.125)   # reads, changes nothing
->>> prune_(model, decided)                                  # changes, decides nothing
+>>> from iddl_prune import compress
+>>> sparse = compress(model, example_inputs, density=0.125, calibration=inputs)
+
+which is, in steps of its own:
+
+>>> decided = plan(model, example_inputs, density=0.125, calibration=inputs)  # reads, changes nothing
+>>> sparse = prune_(copy.deepcopy(model), decided)                            # changes, decides nothing
+>>> repair_(sparse, model, inputs)                                            # re-solves the kept weights
 """
 
+from iddl_prune.compress import compress
 from iddl_prune.convert import pattern_layers, prune_
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.layers import BIBDConv2d, BIBDLinear
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.plan import LayerPlan, Plan, plan
+from iddl_prune.recover import repair_
 
 __all__ = [
     "BIBDConv2d",
@@ -19,7 +26,9 @@ __all__ = [
     "Plan",
     "PruneError",
     "SparsePattern",
+    "compress",
     "pattern_layers",
     "plan",
     "prune_",
+    "repair_",
 ]

@@ -15,7 +15,7 @@ from iddl_prune.pattern import SparsePattern
 __all__ = ["Fit", "fit"]
 
 Floats = npt.NDArray[np.floating[Any]]
-Order = npt.NDArray[np.int64]
+Order = npt.NDArray[np.integer[Any]]
 
 _ROUNDS = 50
 
@@ -69,11 +69,11 @@ def fit(worth: Floats, pattern: SparsePattern, *, starts: int = 4, seed: int = 0
     if starts < 1:
         raise InvalidArgument(f"Argument 'starts' must be at least 1, not {starts}.")
     generator = np.random.default_rng(seed)
-    best_kept, best = -1.0, (np.arange(shape[1]), np.arange(shape[0]))
+    best_kept = -1.0
+    best: tuple[Order, Order]
     for start in range(starts):
-        in_order, out_order = np.arange(shape[1]), np.arange(shape[0])
-        if start:
-            in_order, out_order = generator.permutation(in_order), generator.permutation(out_order)
+        draw = generator.permutation if start else np.arange
+        in_order, out_order = draw(shape[1]), draw(shape[0])
         kept, orders = _alternate(worth, pattern, in_order, out_order)
         if kept > best_kept:
             best_kept, best = kept, orders

@@ -35,6 +35,8 @@ def prune(
     density: Annotated[float, typer.Option(help="Share of the weights a converted layer keeps.")] = 0.125,
     edge: Annotated[int | None, typer.Option(help="Edge of the tiles in channels.", show_default="by width")] = None,
     fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
+    repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
+    calibration: Annotated[int, typer.Option(min=2, help="Training images that fit and repair look at.")] = 512,
     data: Annotated[
         str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")
     ] = "digits",
@@ -71,6 +73,8 @@ def prune(
             density=density,
             edge=edge,
             fit=fit,
+            repair=repair,
+            calibration=calibration,
             data=data,
             data_dir=data_dir,
             download=download,

@@ -202,7 +202,7 @@ class BIBDConv2d(PatternLayer):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.dilation = twin.kernel_size, twin.stride, twin.dilation
         self.padding, self.padding_mode = twin.padding, padding_mode
-        self._wrapped_padding = twin._reversed_padding_repeated_twice
+        self.wrapped_padding = twin._reversed_padding_repeated_twice
         self._set_up(pattern, self.kernel_size, bias, device, dtype, kernel)
 
     @classmethod
@@ -240,7 +240,7 @@ class BIBDConv2d(PatternLayer):
         """x (N, in_channels, H, W) or (in_channels, H, W) -> the same with out_channels and the new H, W."""
         padding = self.padding
         if self.padding_mode != "zeros":
-            x, padding = F.pad(x, self._wrapped_padding, mode=self.padding_mode), (0, 0)
+            x, padding = F.pad(x, self.wrapped_padding, mode=self.padding_mode), (0, 0)
         batch = x if x.ndim == 4 else x[None]
         out = KERNELS[self.kernel].conv2d(
             batch,

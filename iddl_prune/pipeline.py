@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.rule import Rule
 from torch import Tensor, nn
 
 from iddl_prune.checkpoint import save_pretrained
-from iddl_prune.convert import prune_
+from iddl_prune.compress import compress
 from iddl_prune.data import Dataset, load
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.files import write_whole
@@ -22,7 +21,7 @@ from iddl_prune.finetune import History, TrainConfig, evaluate, train
 from iddl_prune.measure import machine, measure
 from iddl_prune.models import ModelSpec, load_checkpoint
 from iddl_prune.pictures import draw
-from iddl_prune.plan import Plan, plan
+from iddl_prune.plan import Plan
 from iddl_prune.report import Outcome, report
 
 __all__ = ["Settings", "run"]
@@ -41,8 +40,10 @@ class Settings:
         As in `iddl_prune.models.ModelSpec` and `iddl_prune.data.load`.
     design
         "bibd" (with random patterns of the same degrees beside it), "random", or "dense".
-    density, edge, fit
-        As in `iddl_prune.plan`; `fit` goes for the design and for its control alike.
+    density, edge, fit, repair
+        As in `iddl_prune.compress`; the random control is fitted and repaired like the design.
+    calibration
+        Number of training images by which weights are valued and re-solved.
     checkpoint
         A trained dense model; without one it is trained first, and kept beside the output for the next run.
     training
@@ -65,6 +66,8 @@ class Settings:
     density: float = 0.125
     edge: int | None = None
     fit: bool = True
+    repair: bool = True
+    calibration: int = 512
     data: str = "digits"
     data_dir: Path = Path("data")
     download: bool = False
@@ -150,16 +153,20 @@ def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.M
 def _pruned(
     settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console
 ) -> tuple[nn.Module, Plan]:
-    with console.status(f"planning: {design}"):
-        decided = plan(
+    with console.status(f"planning and repairing: {design}"):
+        calibration = _calibration(dataset, settings.calibration, settings.training.seed)
+        model = compress(
             dense,
-            _example(dataset),
+            calibration[:2],
             density=settings.density,
+            calibration=calibration,
             design=design,
+            repair=settings.repair,
             edge=settings.edge,
             fit=settings.fit,
             seed=settings.training.seed,
         )
+    decided: Plan = model.plan  # type: ignore[assignment]
     write_whole(settings.output / f"plan-{design}.txt", f"{decided}\n".encode())
     if design == settings.design:
         console.print(str(decided), highlight=False, soft_wrap=True)
@@ -169,12 +176,14 @@ def _pruned(
         raise InvalidArgument(
             f"Argument 'density' = {settings.density} leaves no layer to convert; see the reasons above."
         )
-    return prune_(copy.deepcopy(dense), decided), decided
+    return model, decided
 
 
-def _example(dataset: Dataset) -> Tensor:
-    raw, _ = dataset.test.__getitems__([0, 1])
-    return dataset.test.prepare(raw)
+def _calibration(dataset: Dataset, size: int, seed: int) -> Tensor:
+    """So many training images, drawn once, prepared without augmentation."""
+    order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))
+    raw, _ = dataset.train.__getitems__(order[:size].tolist())
+    return dataset.train.prepare(raw)
 
 
 def _context(settings: Settings, spec: ModelSpec) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -14,6 +16,8 @@ import bibdlib
 from iddl_prune.assign import fit as fit_pattern
 from iddl_prune.choice import choose
 from iddl_prune.errors import InvalidArgument
+from iddl_prune.importance import calibration_inputs, input_power, worth
+from iddl_prune.mode import in_eval_mode
 from iddl_prune.pattern import SparsePattern
 
 __all__ = ["DESIGNS", "FORMAT", "LayerPlan", "Plan", "plan"]
@@ -38,8 +42,8 @@ class LayerPlan:
     in_order, out_order
         Channel i plays the part of channel in_order[i] of the pattern as it falls; empty if it stays as it falls.
     worth
-        Shares of the squared weights kept: by this pattern, by the pattern as it falls, by as many weights
-        chosen freely; None if nothing was fitted.
+        Shares of the layer's worth kept: by this pattern, by the pattern as it falls, by as many weights chosen
+        freely; None if nothing was fitted.
     """
 
     kind: str
@@ -69,11 +73,9 @@ class LayerPlan:
             pattern = pattern.random(self.seed)
         return pattern.permuted(self.in_order, self.out_order) if self.in_order else pattern
 
-    def fitted(self, module: nn.Module, starts: int, seed: int) -> LayerPlan:
-        """The same with the channels in the places that keep most of the module's squared weights."""
-        weight = module.get_parameter("weight").detach().double().cpu()
-        worth = weight.square().reshape(self.out_features, self.in_features, -1).sum(-1)
-        found = fit_pattern(worth.numpy(), self.pattern(), starts=starts, seed=seed)
+    def fitted(self, worth: npt.NDArray[np.float64], starts: int, seed: int) -> LayerPlan:
+        """The same with the channels in the places that keep most worth, shape (out_features, in_features)."""
+        found = fit_pattern(worth, self.pattern(), starts=starts, seed=seed)
         return replace(
             self,
             in_order=tuple(found.in_order.tolist()),
@@ -119,7 +121,7 @@ class Plan:
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The table: a header, a row a layer, the layers left dense with their reasons."""
-        yield "layer", "kind", "channels", "design", "edge", "kept", "squared weights kept", "why"
+        yield "layer", "kind", "channels", "design", "edge", "kept", "worth kept", "why"
         for name, layer in self.layers.items():
             design = str(layer.parameters) if layer.seed is None else f"random like {layer.parameters}"
             channels = f"{layer.in_features} -> {layer.out_features}"
@@ -144,6 +146,7 @@ def plan(
     design: str = "bibd",
     edge: int | None = None,
     filter_fn: Filter | None = None,
+    calibration: torch.Tensor | Iterable[Any] | None = None,
     fit: bool = True,
     starts: int = 2,
     seed: int = 0,
@@ -165,9 +168,12 @@ def plan(
     filter_fn
         Called with name and module: True converts a layer that the rules would leave dense, False leaves it
         dense, None leaves it to the rules.
+    calibration
+        A batch, or an iterable of inputs or (inputs, labels): a weight is then worth its square times the mean
+        square of its input; without, its square.
     fit, starts
-        Whether channels are given the places that keep most of the squared weights, and from how many starts
-        these are searched; without, the pattern is laid over the layer as it falls.
+        Whether channels are given the places that keep most worth, and from how many starts these are searched;
+        without, the pattern is laid over the layer as it falls.
     seed
         Seed of the random patterns and of the search.
 
@@ -183,6 +189,7 @@ def plan(
     reached = _order_of_calls(model, example_inputs)
     rules = _Rules(model, reached)
     layers: dict[str, LayerPlan] = {}
+    power = {} if calibration is None or not fit else _power(model, calibration)
     skipped: dict[str, str] = {}
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear | nn.Conv2d):
@@ -196,7 +203,7 @@ def plan(
         elif (layer := _layer_plan(module, density, edge)) is not None:
             if design == "random":
                 layer = replace(layer, seed=seed * _LAYERS_AT_MOST + len(layers))
-            layers[name] = layer.fitted(module, starts, seed) if fit else layer
+            layers[name] = layer.fitted(worth(module, power.get(name)), starts, seed) if fit else layer
         else:
             skipped[name] = "too narrow for a design of this density"
     return Plan(design, density, layers, skipped)
@@ -249,6 +256,11 @@ def _layer_plan(module: nn.Linear | nn.Conv2d, density: float, edge: int | None)
     )
 
 
+def _power(model: nn.Module, calibration: torch.Tensor | Iterable[Any]) -> dict[str, torch.Tensor]:
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return input_power(model, names, calibration_inputs(calibration))
+
+
 def _with_tuples(data: dict[str, Any]) -> dict[str, Any]:
     """JSON knows lists only."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
@@ -262,15 +274,11 @@ def _order_of_calls(model: nn.Module, example_inputs: torch.Tensor | tuple[Any, 
         for module in model.modules()
         if isinstance(module, nn.Linear | nn.Conv2d)
     ]
-    modes = {module: module.training for module in model.modules()}
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     try:
-        model.eval()
-        with torch.no_grad():
+        with in_eval_mode(model), torch.no_grad():
             model(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            module.training = training
     return list(called)

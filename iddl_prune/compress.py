@@ -1,0 +1,56 @@
+"""All that comes before fine-tuning, in one call: plan, fit, convert, repair."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from iddl_prune.convert import prune_
+from iddl_prune.importance import calibration_inputs
+from iddl_prune.plan import plan
+from iddl_prune.recover import repair_
+
+__all__ = ["compress"]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def compress(
+    model: Model,
+    example_inputs: Tensor | tuple[Any, ...],
+    *,
+    density: float,
+    calibration: Tensor | Iterable[Any] | None = None,
+    design: str = "bibd",
+    repair: bool = True,
+    **options: Any,
+) -> Model:
+    """A sparse copy of a trained model, as good as it gets without training; its plan is its attribute `plan`.
+
+    Parameters
+    ----------
+    model
+        The dense model; it stays as it is.
+    example_inputs, density, design, options
+        As in `iddl_prune.plan`.
+    calibration
+        Some hundred inputs like those to come, a batch or an iterable of inputs or (inputs, labels). Weights are
+        valued by what they meet there, and kept weights re-solved for it; without, neither is done.
+    repair
+        Whether kept weights are re-solved by least squares and batch normalisation renewed.
+
+    Raises
+    ------
+    InvalidArgument
+        If an argument breaks its rule.
+    """
+    inputs = None if calibration is None else calibration_inputs(calibration)
+    decided = plan(model, example_inputs, density=density, design=design, calibration=inputs, **options)
+    sparse = prune_(copy.deepcopy(model), decided)
+    if repair and inputs is not None:
+        repair_(sparse, model, inputs)
+    sparse.plan = decided  # type: ignore[assignment]
+    return sparse
