@@ -14,6 +14,7 @@ import bibdlib
 from bibdlib.errors import BibdError, NoKnownConstruction, NonexistentDesign, NotADesign
 from bibdlib.io import format_of, load, save, serialize
 from bibdlib.nonexistence import Existence, Status
+from bibdlib.search.command import search_command
 
 __all__ = ["app", "main"]
 
@@ -134,6 +135,9 @@ def list_constructions() -> None:
     width = max(map(len, bibdlib.CONSTRUCTIONS))
     for construction in bibdlib.CONSTRUCTIONS.values():
         typer.echo(f"{construction.name:{width}}  {construction.title} [{construction.reference}]")
+
+
+app.command(name="search")(search_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ from bibdlib.search.outcome import Outcome
 from bibdlib.verify import verified
 
 __all__ = ["METHODS", "SearchResult", "search"]
+
+
+_KNOWN = ("rounds", "cost", "base_blocks", "exhausted")
 
 
 class Method(Protocol):
@@ -70,8 +73,9 @@ class SearchResult:
     def command(self) -> str:
         """The shell command that repeats the search."""
         p = self.parameters
+        group = self.group.name or "permutations.json"
         method = "" if self.method == "annealing" else f" --method {self.method}"
-        return f'bibd search {p.v} {p.k} {p.lam} --group "{self.group.name}"{method} --seed {self.seed}'
+        return f'bibd search {p.v} {p.k} {p.lam} --group "{group}"{method} --seed {self.seed}'
 
     def design(self) -> Design:
         """The design, every pair counted.
@@ -86,13 +90,13 @@ class SearchResult:
         return verified(Design(self.parameters, self.group.develop(self.base_blocks)))
 
     def entry(self) -> dict[str, Any]:
-        """The design as a data entry, in the form that `bibdlib.constructions.sporadic` reads."""
+        """The design as JSON, under a named group in the form that `bibdlib.constructions.sporadic` reads."""
         self.design()
         return {
             **asdict(self.parameters),
-            "group": self.group.name,
+            "group": _name(self.group),
             "base_blocks": self.base_blocks,
-            "origin": {"command": self.command, "round": self.rounds - 1},
+            "origin": self.command,
         }
 
 
@@ -144,8 +148,6 @@ def search(
     result = SearchResult(parameters, acting, method, seed)
     if state is not None and Path(state).exists():
         result = _load(result, Path(state))
-    if result.found or result.exhausted:
-        return result
     running = METHODS[method](parameters, acting, seed)
     stop = time.monotonic() + time_limit
     with _Progress(result, progress) as shown:
@@ -162,46 +164,39 @@ def search(
 def _after(result: SearchResult, outcome: Outcome) -> SearchResult:
     better = outcome.cost is not None and (result.cost is None or outcome.cost < result.cost)
     cost, base_blocks = (outcome.cost, outcome.base_blocks) if better else (result.cost, result.base_blocks)
-    r = result
-    return SearchResult(
-        r.parameters, r.group, r.method, r.seed, r.rounds + 1, cost, base_blocks, exhausted=outcome.exhausted
-    )
+    return replace(result, rounds=result.rounds + 1, cost=cost, base_blocks=base_blocks, exhausted=outcome.exhausted)
+
+
+def _name(group: PermutationGroup) -> str | list[list[int]]:
+    return group.name or group.generators.tolist()
 
 
 def _asked(result: SearchResult) -> dict[str, Any]:
-    generators = [] if result.group.name else result.group.generators.tolist()
     return {
         "parameters": asdict(result.parameters),
-        "group": result.group.name or generators,
+        "group": _name(result.group),
         "method": result.method,
         "seed": result.seed,
     }
 
 
 def _save(result: SearchResult, path: Path) -> None:
-    known = {
-        "rounds": result.rounds,
-        "cost": result.cost,
-        "base_blocks": result.base_blocks,
-        "exhausted": result.exhausted,
-    }
+    known = {name: getattr(result, name) for name in _KNOWN}
     fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps({**_asked(result), **known}))
+    fresh.write_text(json.dumps({**_asked(result), **known}), encoding="utf-8")
     fresh.replace(path)
 
 
 def _load(asked: SearchResult, path: Path) -> SearchResult:
     try:
-        kept = json.loads(path.read_text())
+        kept = json.loads(path.read_text(encoding="utf-8"))
         same = all(kept[name] == value for name, value in _asked(asked).items())
-        known = [kept[name] for name in ("rounds", "cost", "base_blocks", "exhausted")]
+        known = {name: kept[name] for name in _KNOWN}
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidParameters(
-            f"Argument 'state' must name the state of a search; {path} is none: {error}."
-        ) from error
+        raise InvalidParameters(f"Argument 'state' must name the state of a search, not {path}: {error!r}.") from error
     if not same:
         raise InvalidParameters(f"Argument 'state' must name the state of this search; {path} is of another one.")
-    return SearchResult(asked.parameters, asked.group, asked.method, asked.seed, *known)
+    return replace(asked, **known)
 
 
 class _Progress:

@@ -1,0 +1,78 @@
+"""Groups by name: orders, orbits against brute force, bad names."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from bibdlib.errors import InvalidParameters
+from bibdlib.permutation_groups import named_group, permutation_group
+
+NAMED = [
+    ("Z13", 13, 13),
+    ("Z13:3", 13, 39),
+    ("Z3xZ5", 15, 15),
+    ("Z3xZ5:2", 15, 60),
+    ("Z21:4,20", 21, 126),
+    ("2*Z10+inf", 21, 10),
+    ("3*Z7:2", 21, 21),
+    ("3*Z7:2c", 21, 21),
+    ("GF(9)", 9, 9),
+    ("GF(25):3", 25, 75),
+    ("2*GF(9):4c", 18, 36),
+    ("Z12+2inf", 14, 12),
+    ("PSL(2,5)", 6, 60),
+    ("PSL(2,8)", 9, 504),
+    ("PGL(2,9)", 10, 720),
+]
+
+
+@pytest.mark.parametrize(("name", "v", "order"), NAMED)
+def test_the_group_has_the_points_and_the_order_of_its_name(name, v, order):
+    group = named_group(name)
+    assert (group.v, group.order) == (v, order)
+
+
+@pytest.mark.parametrize("name", ["Z7:2", "2*Z5+inf", "3*Z4:3c", "GF(9):2", "PSL(2,7)"])
+def test_orbits_are_those_of_brute_force(name):
+    group = named_group(name)
+    seen = {}
+    for pair in combinations(range(group.v), 2):
+        orbit = frozenset(frozenset(int(x) for x in g[list(pair)]) for g in group.elements)
+        seen.setdefault(group.pair_orbits[pair], set()).add(orbit)
+        assert len(orbit) == group.pair_orbit_lengths[group.pair_orbits[pair]]
+    assert all(len(orbits) == 1 for orbits in seen.values())
+    assert len(set.union(*seen.values())) == len(seen) == len(group.pair_orbit_lengths)
+    block = [0, 1, 3]
+    expected = {tuple(sorted(int(x) for x in g[block])) for g in group.elements}
+    assert {tuple(row) for row in group.orbit(block).tolist()} == expected
+
+
+def test_a_cycled_multiplier_acts_regularly():
+    group = named_group("3*Z7:2c")
+    assert (group.elements[1:] != np.arange(21)).all()
+
+
+def test_elements_are_a_group():
+    elements = named_group("PSL(2,7)").elements
+    known = {g.tobytes() for g in elements}
+    assert all(g[h].tobytes() in known for g in elements[::7] for h in elements[::11])
+
+
+@pytest.mark.parametrize("name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf"])
+def test_bad_names_are_refused(name):
+    with pytest.raises(InvalidParameters):
+        named_group(name)
+
+
+def test_bad_permutations_are_refused():
+    with pytest.raises(InvalidParameters, match="row 1 is none"):
+        permutation_group([[1, 0, 2], [0, 0, 1]])
+
+
+def test_too_large_a_group_says_so():
+    cycle, swap = [*range(1, 10), 0], [1, 0, *range(2, 10)]
+    with pytest.raises(InvalidParameters, match="at most 200000 elements"):
+        _ = permutation_group([cycle, swap]).elements

@@ -1,0 +1,190 @@
+"""Searches: what they find is a design, orbits against brute force, interrupted ones go on."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bibdlib import NotADesign, Parameters, verify
+from bibdlib.cli import main
+from bibdlib.errors import InvalidParameters
+from bibdlib.permutation_groups import named_group, permutation_group
+from bibdlib.search import ladder, layouts, orbit_matrix, search, subset_orbits
+from bibdlib.search.annealing import Annealing
+from bibdlib.search.stabilizers import cyclic_stabilizers
+
+pytest.importorskip("ortools", reason="OR-tools is an extra")
+
+SOLVABLE = [
+    ((13, 4, 1), "Z13"),
+    ((21, 6, 3), "Z21:4"),
+    ((16, 6, 2), "4*Z4"),
+    ((18, 6, 5), "Z17+inf"),
+    ((45, 5, 1), "Z3xZ15"),
+    ((15, 5, 4), "2*Z7:2+inf"),
+]
+
+
+@pytest.mark.parametrize(("v_k_lam", "group"), SOLVABLE)
+def test_annealing_finds_designs_and_repeats_itself(v_k_lam, group):
+    result = search(Parameters(*v_k_lam), group, seed=1)
+    assert result.found
+    assert verify(result.design())
+    assert search(Parameters(*v_k_lam), group, seed=1).base_blocks == result.base_blocks
+
+
+@pytest.mark.parametrize(("v_k_lam", "group"), [((13, 4, 1), "Z13"), ((15, 7, 3), "Z15"), ((9, 3, 1), "2*Z4+inf")])
+def test_the_exact_method_decides(v_k_lam, group):
+    result = search(Parameters(*v_k_lam), group, method="exact")
+    assert verify(result.design())
+
+
+def test_the_exact_method_proves_that_there_is_none():
+    # (16, 6, 2) has no cyclic difference set, though others.
+    result = search(Parameters(16, 6, 2), "Z16", method="exact")
+    assert result.exhausted
+    assert not result.found
+    with pytest.raises(InvalidParameters, match="has found no"):
+        result.design()
+
+
+def test_no_layout_is_found_out_at_once():
+    # 15 blocks are no sum of orbits of 7, and Z7 fixes no block of 4 points.
+    assert not layouts(Parameters(10, 4, 2), named_group("Z7+3inf"))
+    assert search(Parameters(10, 4, 2), "Z7+3inf").exhausted
+
+
+@pytest.mark.parametrize(("name", "k"), [("Z7:2", 3), ("2*Z5+inf", 4), ("PSL(2,7)", 4), ("GF(9):2", 3)])
+def test_subset_orbits_are_those_of_brute_force(name, k):
+    group = named_group(name)
+    members, lengths = subset_orbits(group, k)
+    expected = {
+        frozenset(frozenset(int(x) for x in g[list(subset)]) for g in group.elements)
+        for subset in combinations(range(group.v), k)
+    }
+    found = {frozenset(map(frozenset, group.orbit(member).tolist())) for member in members}
+    assert found == expected
+    assert sorted(lengths) == sorted(map(len, expected))
+    matrix, _ = orbit_matrix(group, k)
+    for column, member in zip(matrix.T, members, strict=True):
+        blocks = group.orbit(member)
+        for x, y in combinations(range(group.v), 2):
+            both = ((blocks == x).any(axis=1) & (blocks == y).any(axis=1)).sum()
+            assert both == column[group.pair_orbits[x, y]]
+
+
+@given(st.sampled_from(["Z12", "Z7:2", "2*Z6+inf", "3*Z7:2c", "GF(9):4", "Z15:4"]), st.data())
+def test_a_stabilizer_counts_the_pairs_of_its_unions(name, data):
+    group = named_group(name)
+    stabilizer = data.draw(st.sampled_from(cyclic_stabilizers(group)))
+    m = len(stabilizer.unions)
+    chosen = data.draw(st.lists(st.integers(0, m - 1), min_size=1, max_size=4, unique=True))
+    block = sorted(x for s in chosen for x in stabilizer.unions[s])
+    covered = np.zeros(len(group.pair_orbit_lengths), dtype=int)
+    for i, s in enumerate(chosen):
+        for t in chosen[i:]:
+            part = slice(stabilizer.starts[s * m + t], stabilizer.starts[s * m + t + 1])
+            np.add.at(covered, stabilizer.orbits[part], stabilizer.amounts[part])
+    orbit = group.orbit(block)
+    times = stabilizer.index // len(orbit)
+    expected = np.zeros_like(covered)
+    for developed in orbit:
+        np.add.at(expected, [group.pair_orbits[pair] for pair in combinations(developed, 2)], times)
+    assert (covered * group.pair_orbit_lengths == expected).all()
+
+
+@pytest.mark.parametrize("p", [Parameters(21, 6, 3), Parameters(25, 4, 1), Parameters(22, 7, 4)])
+def test_layouts_have_the_right_number_of_blocks(p):
+    for name in ladder(p):
+        for layout in layouts(p, named_group(name)):
+            assert sum(n * s.index for n, s in zip(layout.counts, layout.stabilizers, strict=True)) == p.b
+
+
+def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
+    p, group, state = Parameters(28, 7, 2), "3*Z9+inf", tmp_path / "state.json"
+    whole = search(p, group, seed=0)
+    assert whole.rounds > 2
+    one_round = Annealing.round
+
+    def interrupted(self, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return one_round(self, number)
+
+    monkeypatch.setattr(Annealing, "round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(p, group, seed=0, state=state)
+    kept = json.loads(state.read_text())
+    assert kept["rounds"] == 2
+    assert kept["cost"] > 0
+    assert kept["base_blocks"]
+    monkeypatch.undo()
+    resumed = search(p, group, seed=0, state=state)
+    assert (resumed.rounds, resumed.base_blocks) == (whole.rounds, whole.base_blocks)
+    assert search(p, group, seed=0, state=state, time_limit=0).base_blocks == whole.base_blocks
+
+
+def test_a_time_limit_stops_between_rounds(tmp_path):
+    result = search(Parameters(28, 7, 2), "3*Z9+inf", time_limit=0)
+    assert (result.rounds, result.cost, result.found) == (0, None, False)
+
+
+def test_states_of_other_searches_and_damaged_ones_are_refused(tmp_path):
+    state = tmp_path / "state.json"
+    search(Parameters(13, 4, 1), "Z13", state=state)
+    with pytest.raises(InvalidParameters, match="of another one"):
+        search(Parameters(13, 4, 1), "Z13", seed=5, state=state)
+    kept = json.loads(state.read_text())
+    kept["base_blocks"][0] = [0, 1, 2, 3]
+    state.write_text(json.dumps(kept))
+    with pytest.raises(NotADesign, match="pair"):
+        search(Parameters(13, 4, 1), "Z13", state=state)
+    for damage in ("{", "[]", "{}"):
+        state.write_text(damage)
+        with pytest.raises(InvalidParameters, match="state of a search"):
+            search(Parameters(13, 4, 1), "Z13", state=state)
+
+
+def test_bad_arguments_are_named():
+    p = Parameters(13, 4, 1)
+    for arguments, match in [
+        ({"group": "Z12"}, "'group' must act on v = 13"),
+        ({"group": "Z13", "method": "magic"}, "'method'"),
+        ({"group": "Z13", "seed": -1}, "'seed'"),
+    ]:
+        with pytest.raises(InvalidParameters, match=match):
+            search(p, **arguments)
+    with pytest.raises(InvalidParameters, match="whole b and r"):
+        search(Parameters(14, 4, 1), "Z14")
+    with pytest.raises(InvalidParameters, match="at most 50000000"):
+        search(Parameters(91, 10, 1), "Z91", method="exact")
+
+
+def test_a_user_may_give_permutations(tmp_path):
+    cycle = [*range(1, 13), 0]
+    result = search(Parameters(13, 4, 1), permutation_group([cycle]), state=tmp_path / "state.json")
+    assert result.entry()["group"] == [cycle]
+
+
+def test_the_command_prints_an_entry(capsys, tmp_path):
+    assert main(["search", "13", "4", "1", "--group", "Z13"]) == 0
+    entry = json.loads(capsys.readouterr().out)
+    assert entry["origin"] == 'bibd search 13 4 1 --group "Z13" --seed 0'
+    assert main(["search", "16", "6", "2", "--group", "Z16", "--method", "exact"]) == 3
+    assert "no design" in capsys.readouterr().err
+    file = tmp_path / "cycle.json"
+    file.write_text(json.dumps([[*range(1, 13), 0]]))
+    assert main(["search", "13", "4", "1", "--group", str(file)]) == 0
+    file.write_text("oops")
+    assert main(["search", "13", "4", "1", "--group", str(file)]) == 2
+    assert main(["search", "13", "4", "1", "--state", "x"]) == 2
+
+
+def test_the_command_climbs_the_ladder(capsys):
+    assert main(["search", "21", "6", "3", "--time-limit", "5"]) == 0
+    assert json.loads(capsys.readouterr().out)["v"] == 21
