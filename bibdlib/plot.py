@@ -69,6 +69,7 @@ def draw_incidence(incidence: Design | npt.ArrayLike, *, ax: Axes | None = None)
     ax.imshow(matrix, cmap="binary", interpolation="nearest", vmin=0, vmax=1)
     ax.set_xlabel("block")
     ax.set_ylabel("point")
+    ax.locator_params(integer=True)
     return ax
 
 
