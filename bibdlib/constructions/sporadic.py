@@ -1,6 +1,6 @@
 """Designs that no theorem here gives: base blocks from print or from a search, kept as data.
 
-The files `base_blocks/k<k>.json` hold a list of entries, one a line: v, k, lam, the name of a permutation group
+The files `data/k<k>.json` hold a list of entries, one a line: v, k, lam, the name of a permutation group
 (`bibdlib.permutation_groups.named_group`), base blocks whose orbits under it are the blocks, and their origin:
 `paper`, or the `command` that searches for them again.
 """
@@ -23,7 +23,7 @@ from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import named_group
 from bibdlib.verify import verified
 
-__all__ = ["DamagedEntry", "Entry", "base_blocks", "entries"]
+__all__ = ["DamagedEntry", "Entry", "entries", "kept_base_blocks"]
 
 
 class DamagedEntry(BibdError):
@@ -77,13 +77,13 @@ class Entry:
 
 
 def _name(k: int) -> str:
-    return f"base_blocks/k{k}.json"
+    return f"data/k{k}.json"
 
 
 @cache
 def _kept() -> frozenset[int]:
     """The k for which there are entries."""
-    names = [file.name for file in (files("bibdlib.constructions") / "base_blocks").iterdir()]
+    names = [file.name for file in (files("bibdlib.constructions") / "data").iterdir()]
     return frozenset(int(name[1:-5]) for name in names if name.endswith(".json"))
 
 
@@ -124,7 +124,7 @@ def _entry(item: Any, k: int, number: int) -> Entry:
     return Entry(**{**item, "base_blocks": tuple(tuple(block) for block in blocks)})
 
 
-def _matches_base_blocks(p: Parameters) -> Matches:
+def _matches_kept_base_blocks(p: Parameters) -> Matches:
     if p.k in _kept() and (entry := entries(p.k).get((p.v, p.lam))) is not None:
         yield Match({"entry": entry})
 
@@ -132,8 +132,8 @@ def _matches_base_blocks(p: Parameters) -> Matches:
 @register(
     title="base blocks kept as data",
     reference="the paper or the command that the entry names",
-    matches=_matches_base_blocks,
+    matches=_matches_kept_base_blocks,
 )
-def base_blocks(entry: Entry) -> npt.NDArray[np.integer]:
+def kept_base_blocks(entry: Entry) -> npt.NDArray[np.integer]:
     """The orbits of the entry's base blocks under its group."""
     return entry.design().blocks

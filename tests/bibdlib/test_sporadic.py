@@ -13,7 +13,7 @@ from bibdlib.constructions import CONSTRUCTIONS, sporadic
 from bibdlib.constructions.sporadic import DamagedEntry, Entry, entries
 from bibdlib.parameters import Parameters
 
-DATA: Traversable = files("bibdlib.constructions") / "base_blocks"
+DATA: Traversable = files("bibdlib.constructions") / "data"
 ENTRIES = [entry for file in DATA.iterdir() for entry in entries(int(file.name[1:-5])).values()]
 
 
@@ -27,11 +27,11 @@ def test_every_entry_is_a_design_with_a_source(entry):
 def test_an_entry_is_found_by_its_parameters_alone():
     entry = ENTRIES[0]
     p = entry.parameters
-    (match,) = CONSTRUCTIONS["base_blocks"].matches(p)
+    (match,) = CONSTRUCTIONS["kept_base_blocks"].matches(p)
     assert match.arguments == {"entry": entry}
-    assert sporadic.base_blocks(entry).parameters == p
+    assert sporadic.kept_base_blocks(entry).parameters == p
     for other in (Parameters(p.v + 1, p.k, p.lam), Parameters(p.v, p.k, p.lam + 1000), Parameters(10**9, 10**8, 1)):
-        assert not list(CONSTRUCTIONS["base_blocks"].matches(other))
+        assert not list(CONSTRUCTIONS["kept_base_blocks"].matches(other))
 
 
 def test_explain_names_the_origin():
@@ -40,7 +40,7 @@ def test_explain_names_the_origin():
 
 
 def _damage(monkeypatch, tmp_path, text):
-    folder = tmp_path / "base_blocks"
+    folder = tmp_path / "data"
     folder.mkdir()
     (folder / "k3.json").write_text(text)
     monkeypatch.setattr(sporadic, "files", lambda package: tmp_path)
@@ -67,8 +67,8 @@ def test_a_sound_file_passes(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"k": 4}, "Entry 0 of base_blocks/k3.json"),
-        ({"v": "7"}, "Entry 0 of base_blocks/k3.json"),
+        ({"k": 4}, "Entry 0 of data/k3.json"),
+        ({"v": "7"}, "Entry 0 of data/k3.json"),
         ({"base_blocks": [[0, 1]]}, "lists of 3 points"),
         ({"colour": "red"}, "must have the parts"),
     ],
@@ -93,7 +93,7 @@ def test_damaged_files_and_doubles_are_named(monkeypatch, tmp_path):
     _damage(monkeypatch, tmp_path, json.dumps([FANO, FANO]))
     with pytest.raises(DamagedEntry, match="is there already"):
         sporadic.entries(3)
-    (tmp_path / "base_blocks" / "k3.json").write_text("[")
+    (tmp_path / "data" / "k3.json").write_text("[")
     with pytest.raises(DamagedEntry, match=r"k3\.json is damaged"):
         sporadic.entries(3)
 
