@@ -29,7 +29,10 @@ FAMILIES = [
         (difference_families.cyclotomic_difference_family, a)
         for a in [(13, 4, 3), (13, 4, 2), (25, 4, 2), (16, 4, 4), (16, 5, 4)]
     ],
-    *[(difference_families.radical_difference_family, a) for a in [(41, 5), (61, 5), (25, 4), (13, 4), (337, 7)]],
+    *[
+        (difference_families.radical_difference_family, a)
+        for a in [(41, 5), (81, 5), (401, 5), (121, 4), (433, 4), (337, 7)]
+    ],
     *[(difference_families.starter_difference_family, a) for a in [(181, 6), (421, 7), (37, 4), (9, 4, 3)]],
 ]
 
@@ -127,6 +130,24 @@ def test_a_difference_set_is_one_base_block(function, arguments):
     assert function.__name__ in [
         match for match in CONSTRUCTIONS if any(CONSTRUCTIONS[match].matches(found.parameters))
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "q"),
+    [(difference_sets.octic_difference_set, 26041), (difference_sets.hall_difference_set, 110251)],
+)
+def test_large_cyclic_sets_balance(function, q):
+    """By autocorrelation: the eighth powers with 0, and a prime whose primitive root must be inverted."""
+    found = function(q)
+    indicator = np.zeros(q)
+    indicator[found.elements] = 1
+    spectrum = np.abs(np.fft.rfft(indicator)) ** 2
+    assert set(np.rint(np.fft.irfft(spectrum, q)).astype(int)[1:].tolist()) == {found.parameters.lam}
+
+
+def test_no_twins_where_one_is_no_prime_power():
+    """13 is a prime and 15 = 3 * 5."""
+    assert not list(CONSTRUCTIONS["twin_prime_difference_set"].matches(Parameters(195, 97, 48)))
 
 
 @pytest.mark.parametrize("v", range(3, 30))

@@ -26,7 +26,8 @@ def rank(matrix: np.ndarray, p: int) -> int:
     return found
 
 
-# Designs of which it says that there are none, and there are: Hanani, Discrete Math. 11 (1975) 255-369.
+# Designs of which it says that there are none. For (36, 6, 2) see H. Hanani, Discrete Math. 11 (1975) 255-369;
+# of (43, 7, 2) it has a difference family itself.
 FALSELY_EXCLUDED = {(36, 6, 2), (43, 7, 2)}
 
 # What it builds from single designs in print, and we do not yet; to be cut down, never extended.
