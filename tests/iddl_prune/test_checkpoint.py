@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import types
+from hashlib import sha256
 
 import pytest
 import torch
@@ -22,7 +23,8 @@ SPEC = ModelSpec("mlp", 10, (1, 8, 8), hidden=(91, 80))
 def sparse(design="bibd", spec=SPEC):
     torch.manual_seed(0)
     model = spec.build()
-    plan = iddl_prune.plan(model, torch.zeros(2, *spec.input_shape), density=0.2, design=design)
+    example = torch.zeros(2, *spec.input_shape)
+    plan = iddl_prune.plan(model, example, density=0.2, design=design, fit=spec.name == "mlp")
     return prune_(model, plan).eval(), plan
 
 
@@ -138,6 +140,13 @@ def test_a_file_cut_short_or_missing_is_refused(name, folder):
             from_pretrained(folder)
     (folder / name).unlink()
     with pytest.raises(PruneError, match=f"{name} cannot be read: No such file"):
+        from_pretrained(folder)
+
+
+def test_weights_that_are_no_safetensors_are_refused(folder):
+    (folder / "model.safetensors").write_bytes(b"weights")
+    change(folder, lambda c: c["weights"].update(sha256=sha256(b"weights").hexdigest()))
+    with pytest.raises(PruneError, match=r"model.safetensors is no safetensors file"):
         from_pretrained(folder)
 
 
