@@ -21,8 +21,8 @@ __all__ = ["PermutationGroup", "named_group", "permutation_group"]
 Permutations = npt.NDArray[np.int64]
 
 _LARGEST = 200_000
-_ABELIAN = re.compile(r"(?:(\d+)\*)?(Z\d+(?:xZ\d+)*)(?::([\d,]+)(c?))?(?:\+(\d*)inf)?")
-_FIELD = re.compile(r"(?:(\d+)\*)?GF\((\d+)\)(?::(\d+)(c?))?(?:\+(\d*)inf)?")
+_ABELIAN = re.compile(r"(?:(\d+)\*)?(Z\d+(?:xZ\d+)*)(?::([\d,]+)(c\d*)?)?(?:\+(\d*)inf)?")
+_FIELD = re.compile(r"(?:(\d+)\*)?GF\((\d+)\)(?::(\d+)(c\d*)?)?(?:\+(\d*)inf)?")
 _LINEAR = re.compile(r"(PSL|PGL)\(2,(\d+)\)")
 
 
@@ -138,6 +138,8 @@ def named_group(name: str) -> PermutationGroup:
         extended by the multipliers of order 4;
     ``3*Z7:2c``
         extended by x -> 2x from each copy to the next;
+    ``4*Z35:16c3``
+        the same, but through the first 3 copies only: the multiplier keeps the others;
     ``Z12+inf``, ``2*Z10+2inf``
         with points at infinity, fixed by all;
     ``PSL(2,11)``, ``PGL(2,9)``
@@ -168,21 +170,28 @@ def named_group(name: str) -> PermutationGroup:
         multipliers = [_multiplication(group, int(unit)) for unit in units.split(",")] if units else []
     else:
         raise InvalidParameters(f"Argument 'group' must be a name such as Z13:3, 2*Z10+inf or PSL(2,11), not {name!r}.")
+    number = int(copies or 1)
+    cycled = int(cycles[1:] or number) if cycles else 1
+    if not 1 <= cycled <= number:
+        raise InvalidParameters(f"At most the {number} copies of the group can be cycled, not {cycled}: {name}.")
     fixed = 0 if infinity is None else int(infinity or 1)
-    return _semiregular(name, group, multipliers, int(copies or 1), bool(cycles), fixed)
+    return _semiregular(name, group, multipliers, number, cycled, fixed)
 
 
 def _semiregular(
-    name: str, group: AbelianGroup, multipliers: list[Permutations], copies: int, cycles: bool, fixed: int
+    name: str, group: AbelianGroup, multipliers: list[Permutations], copies: int, cycled: int, fixed: int
 ) -> PermutationGroup:
     radix = np.cumprod((1, *group.moduli[:-1]))
-    actions = [(group.add(np.arange(group.order), step), 0) for step in radix]
-    actions += [(multiplier, int(cycles)) for multiplier in multipliers]
-    generators = []
-    for action, shift in actions:
-        moved = [(i + shift) % copies * group.order + action for i in range(copies)]
-        last = copies * group.order
-        generators.append(np.concatenate([*moved, np.arange(last, last + fixed)]))
+    staying = list(range(copies))
+    cycle = [*range(1, cycled), 0, *range(cycled, copies)]
+    actions = [(group.add(np.arange(group.order), step), staying) for step in radix]
+    actions += [(multiplier, cycle) for multiplier in multipliers]
+    last = copies * group.order
+    infinite = np.arange(last, last + fixed)
+    generators = [
+        np.concatenate([*(copy * group.order + action for copy in copies_to), infinite])
+        for action, copies_to in actions
+    ]
     return permutation_group(generators, name)
 
 

@@ -19,6 +19,7 @@ NAMED = [
     ("2*Z10+inf", 21, 10),
     ("3*Z7:2", 21, 21),
     ("3*Z7:2c", 21, 21),
+    ("4*Z7:2c3+inf", 29, 21),
     ("GF(9)", 9, 9),
     ("GF(25):3", 25, 75),
     ("2*GF(9):4c", 18, 36),
@@ -61,7 +62,7 @@ def test_elements_are_a_group():
     assert all(g[h].tobytes() in known for g in elements[::7] for h in elements[::11])
 
 
-@pytest.mark.parametrize("name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf"])
+@pytest.mark.parametrize("name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf", "2*Z7:2c3"])
 def test_bad_names_are_refused(name):
     with pytest.raises(InvalidParameters):
         named_group(name)
