@@ -102,6 +102,7 @@ def test_list_names_every_construction(bibd):
         (("construct", "7", "3", "-o", "none/fano.txt"), "none/fano.txt: No such file"),
         (("verify", "none.json"), "none.json: No such file"),
         (("verify", "folder.txt"), "directory"),
+        (("construct", "1000003", "3", "6"), "1000005000006 blocks of 3 points"),
         (("frobnicate",), "No such command 'frobnicate'"),
     ],
 )
