@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -21,7 +22,8 @@ ENTRIES = [entry for file in DATA.iterdir() for entry in entries(int(file.name[1
 def test_every_entry_is_a_design_with_a_source(entry):
     assert verify(entry.design())
     command = f'bibd search {entry.v} {entry.k} {entry.lam} --group "{entry.group}"'
-    assert entry.origin.startswith(command) or any(year in entry.origin for year in ("19", "20"))
+    printed = re.match(r"([A-Z]\. )+[A-Z][a-z]+", entry.origin)
+    assert entry.origin.startswith(command) or printed
 
 
 def test_an_entry_is_found_by_its_parameters_alone():
