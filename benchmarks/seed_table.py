@@ -7,6 +7,7 @@ Each run is written to the JSON when it is done and not made twice; a run that w
 
 from __future__ import annotations
 
+import copy
 import json
 import shlex
 import sys
@@ -20,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from iddl_prune import Plan, PruneError, pattern_layers, plan, prune_
+from iddl_prune import PruneError, pattern_layers, plan, prune_
+from iddl_prune.compress import compress
 from iddl_prune.data import Dataset, load
 from iddl_prune.files import write_whole
 from iddl_prune.finetune import TrainConfig, evaluate, train
@@ -38,6 +40,7 @@ SEEDS = {
     ("resnet18_bibd", "cifar10"): 77.01,
 }
 HIDDEN = (100,)
+CALIBRATION = 512
 MLP = TrainConfig(batch_size=128, lr=0.05, warmup=0.05)
 RESNET = TrainConfig(batch_size=128, lr=0.02, warmup=0.1, label_smoothing=0.1)
 
@@ -121,54 +124,54 @@ def main(
 
 
 def make(run: Run, data: Dataset, checkpoint: Path | None, state: Path, console: Console) -> dict[str, Any]:
-    """Build, prune, train and count one model: a row of the table."""
+    """Build, train and count one model: a row of the table."""
     torch.manual_seed(run.seed)
-    teacher = None
     if run.architecture == "mlp":
-        model: nn.Module = ModelSpec("mlp", data.num_classes, data.input_shape, HIDDEN).build()
-        config = MLP
+        model, teacher, config = mlp(run, data), None, MLP
     else:
         assert checkpoint is not None
-        model, _ = load_checkpoint(checkpoint, run.architecture, input_shape=data.input_shape, num_classes=10)
         teacher, _ = load_checkpoint(checkpoint, run.architecture, input_shape=data.input_shape, num_classes=10)
-        config = RESNET
-    decided = prune(run, model, data)
-    if decided is not None:
-        console.print(str(decided), highlight=False, soft_wrap=True)
+        model, config = resnet(run, teacher, data), RESNET
+    designs = {name: str(layer.pattern) for name, layer in pattern_layers(model).items()}
+    for name, pattern in designs.items():
+        console.print(name, pattern, highlight=False)
     config = replace(config, epochs=run.epochs, seed=run.seed, precision=run.precision)
+    before = evaluate(model, data.test)
     history = train(model, data, config, teacher=teacher, checkpoint=state, resume=True, console=console)
     multiply_adds = count_multiply_adds(model, data.input_shape)
     return {
         "run": asdict(run),
         "config": asdict(config),
-        "accuracy": evaluate(model, data.test),
+        "accuracy": history.accuracy if history.epochs else before,
+        "accuracy_before_training": before,
         "weights": count_weights(model),
         "multiply_adds": multiply_adds,
         "flops": 2 * multiply_adds,
         "seconds": history.seconds,
         "history": history.to_dict()["epochs"],
-        "designs": {} if decided is None else {name: str(p.parameters) for name, p in decided.layers.items()},
+        "designs": designs,
         "command": shlex.join(["python", *sys.argv]),
         "machine": machine(),
     }
 
 
-def prune(run: Run, model: nn.Module, data: Dataset) -> Plan | None:
-    """Make the model sparse in place: a new MLP before it learns, in single weights as the seeds had it; a trained
-    ResNet18 in tiles, fitted to its weights.
-    """
-    if run.design is None or run.density is None:
-        return None
-    trained = run.architecture != "mlp"
-    example = torch.zeros(2, *data.input_shape)
-    decided = plan(
-        model, example, density=run.density, design=run.design, edge=None if trained else 1, fit=trained, seed=run.seed
-    )
-    prune_(model, decided)
-    if not trained:
+def mlp(run: Run, data: Dataset) -> nn.Module:
+    """A new MLP, made sparse before it learns, in single weights as the seeds had it."""
+    model = ModelSpec("mlp", data.num_classes, data.input_shape, HIDDEN).build()
+    if run.design is not None and run.density is not None:
+        example = torch.zeros(2, *data.input_shape)
+        prune_(model, plan(model, example, density=run.density, design=run.design, edge=1, fit=False, seed=run.seed))
         for layer in pattern_layers(model).values():
             layer.reset_parameters()
-    return decided
+    return model
+
+
+def resnet(run: Run, dense: nn.Module, data: Dataset) -> nn.Module:
+    """A copy of the trained ResNet18, or its sparse form, fitted and repaired on some training images."""
+    if run.design is None or run.density is None:
+        return copy.deepcopy(dense)
+    inputs = data.train.sample(CALIBRATION, run.seed)
+    return compress(dense, inputs[:2], density=run.density, calibration=inputs, design=run.design, seed=run.seed)
 
 
 def table(rows: list[dict[str, Any]]) -> Table:

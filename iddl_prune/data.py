@@ -57,6 +57,11 @@ class Split:
         mean, std = (torch.tensor(m, device=images.device).view(-1, 1, 1) for m in (self.mean, self.std))
         return (self._crop(images, generator).float() / 255 - mean) / std
 
+    def sample(self, size: int, seed: int) -> Tensor:
+        """So many prepared inputs, not augmented, drawn once by the seed; all there are if they are fewer."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.prepare(self.images[order[:size].tolist()])
+
     def _crop(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         height, width = self.input_shape[1:]
         if generator is None:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,9 @@ def test_what_is_made_is_not_made_again(call, bench, tmp_path, monkeypatch):
     assert {key: rows(tmp_path)[key] for key in kept} == kept
 
 
-def test_the_resnet_rows(call, tmp_path):
+def test_the_resnet_rows(call, bench, tmp_path, monkeypatch):
+    # Fit and repair have tests of their own, and take their time.
+    monkeypatch.setattr(bench, "compress", partial(bench.compress, fit=False, repair=False))
     path = tmp_path / "net.safetensors"
     save_file(ModelSpec("resnet18", 10, (3, 8, 8)).build().state_dict(), path)
     result = call("--checkpoint", str(path), "--resnet-precision", "32-true", "--resnet-density", "0.25")

@@ -96,6 +96,16 @@ def test_augmentation_can_be_left_out():
     assert load("digits").train.padding == 1
 
 
+def test_a_sample_is_drawn_by_the_seed_and_not_augmented():
+    few = split(padding=2, flip=True)
+    assert torch.equal(few.sample(3, seed=1), few.sample(3, seed=1))
+    assert len(few.sample(3, seed=1)) == 3
+    prepared = few.prepare(few.images)
+    order = [int((prepared == image).flatten(1).all(1).nonzero()) for image in few.sample(9, seed=1)]
+    assert sorted(order) == [0, 1, 2, 3]
+    assert len({tuple(few.sample(9, seed=s)[:, 0, 0, 0].tolist()) for s in range(5)}) > 1
+
+
 def test_larger_images_are_cropped_in_the_middle():
     images = torch.arange(5 * 5, dtype=torch.uint8).view(1, 1, 5, 5)
     middle = Split(images, torch.zeros(1).long(), (1, 3, 3), (0.0,), (1.0,))
