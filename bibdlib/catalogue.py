@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,9 +15,11 @@ from bibdlib.implicit import ImplicitDesign
 from bibdlib.nonexistence import Existence, Status, refute
 from bibdlib.open_cases import open_problem
 from bibdlib.parameters import Parameters
+from bibdlib.qualities import Qualities
+from bibdlib.variants import variants
 from bibdlib.verify import verified
 
-__all__ = ["Recipe", "construct", "construct_implicit", "existence", "explain", "find"]
+__all__ = ["Recipe", "construct", "construct_implicit", "existence", "explain", "find", "recipes"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,34 @@ class Recipe:
             yield from ingredient._lines(indent + "  ")
 
 
-def construct(v: int, k: int, lam: int = 1) -> Design:
+def construct(
+    v: int,
+    k: int,
+    lam: int = 1,
+    *,
+    simple: bool = False,
+    resolvable: bool = False,
+    cyclic: bool = False,
+    unlike: Iterable[Design] = (),
+) -> Design:
     """Build and verify a design on v points with blocks of k points, every two points in lam of them.
+
+    With further wishes the first is returned that has them, of the designs that the registered constructions give
+    and those made from them by `bibdlib.variants`.
+
+    Parameters
+    ----------
+    v, k, lam
+        The parameters.
+    simple
+        No block is repeated.
+    resolvable
+        The blocks fall into parallel classes, which `bibdlib.resolve.resolution` gives. Where the construction does
+        not, they are searched for, half a minute for each design, with OR-tools (extra `iddl[search]`).
+    cyclic
+        x -> x + 1 modulo v is an automorphism.
+    unlike
+        Designs that the new one must not be isomorphic to; needs pynauty (extra `iddl[structure]`).
 
     Examples
     --------
@@ -66,7 +94,7 @@ def construct(v: int, k: int, lam: int = 1) -> Design:
     NonexistentDesign
         If a theorem or an exhaustive search excludes the design; the message names it.
     NoKnownConstruction
-        If neither a construction nor a proof against one is known here.
+        If neither a construction nor a proof against one is known here, or no known one has what is wished.
     DesignTooLarge
         If this machine cannot hold the blocks; the message offers `construct_implicit` where that helps.
     """
@@ -81,7 +109,24 @@ def construct(v: int, k: int, lam: int = 1) -> Design:
     if shortage:
         offer = f" bibdlib.construct_implicit{verdict.parameters} computes its incidences instead of holding them."
         raise DesignTooLarge(shortage + (offer if any(_implicit_designs(verdict.parameters)) else ""))
-    return recipe.build()
+    qualities = Qualities(simple, resolvable, cyclic, tuple(unlike))
+    return _chosen(verdict.parameters, qualities) if qualities else recipe.build()
+
+
+def _chosen(p: Parameters, qualities: Qualities) -> Design:
+    excluded = qualities.refute(p)
+    if excluded is not None:
+        raise NonexistentDesign(excluded)
+    # First what the constructions give, then what a search makes of it.
+    for time_limit in (0, 30) if qualities.resolvable else (0,):
+        for recipe in recipes(p):
+            summands = (
+                tuple(r.build() for r in recipe.ingredients) if recipe.construction.name == "sum_of_designs" else ()
+            )
+            for design in variants(recipe.build(), summands):
+                if qualities.hold(design, time_limit):
+                    return verified(design)
+    raise NoKnownConstruction(Existence(p, Status.UNKNOWN, f"no construction known here gives one that is {qualities}"))
 
 
 def construct_implicit(v: int, k: int, lam: int = 1) -> ImplicitDesign:
@@ -146,19 +191,23 @@ def explain(v: int, k: int, lam: int = 1) -> str:
 
 @cache
 def find(parameters: Parameters) -> Recipe | None:
-    """The first recipe of a design in the order of the registry, or None if no registered construction gives it.
+    """The first recipe of a design in the order of the registry, or None if no registered construction gives it."""
+    return next(recipes(parameters), None)
+
+
+def recipes(parameters: Parameters) -> Iterator[Recipe]:
+    """Every recipe of a design in the order of the registry, each with the first recipes of what it needs.
 
     Only ingredients that come before the design in `precedes` are tried, so every search ends.
     """
     if refute(parameters) is not None:
-        return None
+        return
     for construction in CONSTRUCTIONS.values():
         for match in construction.matches(parameters):
             if all(precedes(need, parameters) for need in match.needs):
                 ingredients = _find_all(match.needs)
                 if ingredients is not None:
-                    return Recipe(parameters, construction, match.arguments, ingredients)
-    return None
+                    yield Recipe(parameters, construction, match.arguments, ingredients)
 
 
 def _find_all(needs: tuple[Parameters, ...]) -> tuple[Recipe, ...] | None:

@@ -147,6 +147,11 @@ class Design(BlockDesign):
         return not (self.blocks[1:] == self.blocks[:-1]).all(axis=1).any()
 
     @cached_property
+    def is_cyclic(self) -> bool:
+        """Whether x -> x + 1 modulo v is an automorphism."""
+        return Design(self.parameters, (self.blocks + 1) % self.v) == self
+
+    @cached_property
     def block_intersections(self) -> dict[int, int]:
         """How many pairs of blocks meet in s points, for each s that occurs, ascending; O(b r k) time."""
         pairs = np.zeros(self.k + 1, dtype=np.int64)
