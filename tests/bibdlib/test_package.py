@@ -36,6 +36,8 @@ assert Path(bibdlib.__file__).is_relative_to(sys.argv[1]), bibdlib.__file__
 assert Path(bibdlib.__file__).with_name("py.typed").exists()
 assert bibdlib.verify(bibdlib.construct(13, 4, 1))
 assert bibdlib.verify(bibdlib.construct(21, 5, 1))
+from bibdlib.constructions.sporadic import entries
+assert entries(6), "base blocks kept as data"
 from bibdlib.cli import main
 sys.exit(main(["exists", "7", "3", "1"]))
 """
