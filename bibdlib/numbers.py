@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from math import isqrt
 
-__all__ = ["factorization", "hilbert_symbol", "is_prime", "is_square", "prime_power", "squarefree_part"]
+__all__ = ["factorization", "hilbert_symbol", "is_prime", "is_square", "prime_power"]
 
 _TRIAL_BOUND = 1 << 10
 
@@ -47,14 +47,6 @@ def prime_power(n: int) -> tuple[int, int] | None:
 def is_square(n: int) -> bool:
     """Whether n >= 0 is the square of a whole number."""
     return n >= 0 and isqrt(n) ** 2 == n
-
-
-def squarefree_part(n: int) -> int:
-    """n over its largest square divisor, sign kept; n is not 0."""
-    part = -1 if n < 0 else 1
-    for p, e in factorization(abs(n)):
-        part *= p ** (e % 2)
-    return part
 
 
 def hilbert_symbol(a: int, b: int, p: int) -> int:

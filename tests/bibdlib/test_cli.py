@@ -1,8 +1,10 @@
 """The command `bibd` as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,7 +158,8 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
 
 
 def test_a_device_is_written_to_not_replaced(bibd):
-    assert bibd("construct", 7, 3, "--format", "text", "-o", "/dev/stdout")[0] == 0
+    assert bibd("construct", 7, 3, "--format", "text", "-o", os.devnull) == (0, "", "")
+    assert not Path(os.devnull).is_file()
 
 
 def test_interruption_has_its_own_code(bibd, monkeypatch):
@@ -171,6 +174,11 @@ def test_without_arguments_it_helps(bibd):
     code, out, err = bibd()
     assert (code, err) == (0, "")
     assert all(command in out for command in ("construct", "exists", "explain", "verify", "list"))
+
+
+def test_there_is_no_other_format(tmp_path):
+    with pytest.raises(bibdlib.InvalidParameters, match="'format' must be one of text, csv, json, npy, not 'yaml'"):
+        io.save(bibdlib.construct(7, 3), tmp_path / "fano.txt", "yaml")
 
 
 def test_npy_round_trip_keeps_the_numbers(tmp_path):

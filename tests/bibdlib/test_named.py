@@ -91,7 +91,7 @@ def test_spaces_are_recognised_with_their_witness(name, data):
         (lambda: netto_triple_system(13), "'q' must be 7 mod 12"),
         (lambda: triple_system(8, 1), "whole b and r"),
         (lambda: difference_sets.paley_difference_set(13), "'q' must be 3 mod 4"),
-        (lambda: difference_sets.twin_prime_difference_set(8), "'q'"),
+        (lambda: difference_sets.twin_prime_difference_set(2), "'q' must be odd, not 2"),
         (lambda: difference_sets.twin_prime_difference_set(13), "not 15 = 3"),
         (lambda: difference_sets.quartic_difference_set(17), "must be a prime 1"),
         (lambda: difference_sets.octic_difference_set(41), "must be a prime 1"),
