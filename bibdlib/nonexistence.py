@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from bibdlib.errors import BibdError
 from bibdlib.numbers import factorization, hilbert_symbol, is_square
@@ -88,23 +89,22 @@ def hall_connor(p: Parameters) -> str | None:
     if p.lam > 2 or p.r != p.k + p.lam:
         return None
     symmetric = Parameters(p.v + p.k + p.lam, p.k + p.lam, p.lam)
-    for obstruction in (bruck_ryser_chowla, exhaustive_search):
-        reason = obstruction(symmetric)
-        if reason:
-            return f"it would be the residual of the symmetric design {symmetric}, but {reason}"
-    return None
+    reason = bruck_ryser_chowla(symmetric) or exhaustive_search(symmetric)
+    source = f" ({_SEARCHED[symmetric]})" if symmetric in _SEARCHED else ""
+    return reason and f"it would be the residual of the symmetric design {symmetric}, but {reason}{source}"
 
 
+# Designs that no theorem excludes, but a computer.
 _SEARCHED = {
-    Parameters(111, 11, 1): "an exhaustive computer search found no plane of order 10 (Lam, Thiel, Swiercz 1989)",
-    Parameters(46, 6, 1): "an exhaustive computer search found none (Houghten, Thiel, Janssen, Lam 2001)",
-    Parameters(22, 8, 4): "an exhaustive computer search found none (Bilous and others 2007)",
+    Parameters(111, 11, 1): "C. W. H. Lam, L. Thiel, S. Swiercz, Canad. J. Math. 41 (1989) 1117-1123",
+    Parameters(46, 6, 1): "S. K. Houghten, L. H. Thiel, J. Janssen, C. W. H. Lam, J. Combin. Des. 9 (2001) 60-71",
+    Parameters(22, 8, 4): "R. T. Bilous and others, J. Combin. Des. 15 (2007) 262-267",
 }
 
 
-def exhaustive_search(p: Parameters) -> str | None:
-    """Designs excluded by computer, since no theorem reaches them."""
-    return _SEARCHED.get(p)
+def exhaustive_search(p: Parameters, searched: Collection[Parameters] = _SEARCHED) -> str | None:
+    """Some designs are excluded by computer alone."""
+    return "an exhaustive search by computer found none" if p in searched else None
 
 
 OBSTRUCTIONS = (
@@ -116,12 +116,9 @@ OBSTRUCTIONS = (
         bruck_ryser_chowla,
     ),
     Obstruction("Hall-Connor", "M. Hall, W. S. Connor, Canad. J. Math. 6 (1954) 35-41", hall_connor),
-    Obstruction(
-        "exhaustive search",
-        "C. W. H. Lam, L. Thiel, S. Swiercz, Canad. J. Math. 41 (1989) 1117-1123; S. K. Houghten, L. H. Thiel, "
-        "J. Janssen, C. W. H. Lam, J. Combin. Des. 9 (2001) 60-71; R. T. Bilous and others, J. Combin. Des. 15 (2007) "
-        "262-267",
-        exhaustive_search,
+    *(
+        Obstruction("exhaustive search", source, partial(exhaustive_search, searched={p}))
+        for p, source in _SEARCHED.items()
     ),
 )
 
