@@ -154,19 +154,35 @@ def _hexads() -> Blocks:
     return np.searchsorted(dodecad, blocks[six][on_dodecad[six]].reshape(-1, 6))
 
 
-# Base blocks of an S(3, 4, v) under a cyclic group acting on v points in orbits as long as itself, found by
-# exact cover of the orbits of three points by orbits of four (OR-tools CP-SAT): the order of the group, the blocks.
+# Base blocks of an S(3, 4, v) under a cyclic group acting on v points in orbits as long as itself, and under a
+# multiplier of the group, found by exact cover of the orbits of three points by orbits of four (OR-tools CP-SAT):
+# the order of the group, the multiplier, the blocks.
 _FOUND = {
     14: (
         7,
+        1,
         "0 1 2 5, 0 1 3 8, 0 1 7 13, 0 1 9 10, 0 1 11 12, 0 2 8 13, 0 2 9 11, 0 2 10 12, 0 3 7 11, "
         "0 3 9 12, 0 3 10 13, 0 7 8 12, 7 8 9 11",
     ),
     26: (
         26,
+        1,
         "0 1 2 17, 0 1 3 24, 0 1 4 7, 0 1 5 9, 0 1 6 11, 0 1 8 20, 0 1 10 13, 0 1 12 22, 0 1 14 18, "
         "0 1 15 23, 0 1 19 21, 0 2 4 14, 0 2 6 22, 0 2 9 19, 0 2 10 20, 0 2 11 15, 0 2 13 16, 0 2 18 21, "
         "0 3 7 12, 0 3 9 21, 0 3 11 20, 0 3 14 19, 0 4 11 19, 0 5 11 17, 0 5 13 18, 0 6 13 19",
+    ),
+    34: (
+        34,
+        13,
+        "0 1 2 18, 0 1 3 25, 0 1 4 12, 0 1 5 30, 0 1 6 24, 0 1 7 16, 0 1 8 27, 0 1 9 20, 0 1 13 14, "
+        "0 2 4 19, 0 2 5 31, 0 2 6 22, 0 2 8 10, 0 3 6 20, 0 3 9 14, 0 4 11 27, 0 6 12 23",
+    ),
+    38: (
+        38,
+        7,
+        "0 1 2 9, 0 1 3 29, 0 1 4 7, 0 1 5 21, 0 1 10 33, 0 1 12 26, 0 1 13 36, 0 1 14 24, 0 1 15 18, "
+        "0 1 17 25, 0 1 19 20, 0 1 22 28, 0 1 30 35, 0 2 8 10, 0 2 14 22, 0 2 16 25, 0 2 17 19, 0 2 24 34, "
+        "0 3 8 20, 0 3 9 26, 0 4 8 23, 0 4 10 30, 0 4 12 32",
     ),
 }
 
@@ -181,7 +197,7 @@ def steiner_quadruple_system(v: int) -> Design:
     NonexistentDesign
         If v is neither 2 nor 4 mod 6.
     NoKnownConstruction
-        If v comes from none of these, as v = 34, 38, 50, 62.
+        If v comes from none of these, as v = 50, 62, 70, 74.
     """
     v = as_integer("v", v, 4)
     p = Parameters(v, 4, max(1, (v - 2) // 2))
@@ -203,8 +219,7 @@ def _quadruples(v: int) -> Blocks | None:
     if v == 10:
         return witt_design(10).blocks
     if v in _FOUND:
-        order, bases = _FOUND[v]
-        return develop([base.split() for base in bases.split(",")], cyclic(order), orbits=v // order)
+        return _developed(v, *_FOUND[v])
     ways: list[tuple[int, int, Callable[[Blocks, int], Blocks]]] = [(v, 2, _doubled), (v + 2, 3, _tripled)]
     for larger, factor, extend in ways:
         smaller, remainder = divmod(larger, factor)
@@ -213,6 +228,15 @@ def _quadruples(v: int) -> Blocks | None:
             if blocks is not None:
                 return extend(blocks, smaller)
     return None
+
+
+def _developed(v: int, order: int, multiplier: int, bases: str) -> Blocks:
+    """The images of base blocks under translations, and for v = order multiplications by powers of the multiplier."""
+    starters = np.array([base.split() for base in bases.split(",")], dtype=np.int64)
+    turned = [starters]
+    while (power := pow(multiplier, len(turned), order)) != 1 % order:
+        turned.append(starters * power % order)
+    return np.unique(develop(np.concatenate(turned), cyclic(order), orbits=v // order), axis=0)
 
 
 def _linear_quadruples(q: int) -> Blocks:

@@ -159,7 +159,8 @@ def _unbalanced_in_table(blocks: npt.NDArray[np.integer], v: int, lam: int) -> i
     one = meets.dtype.type(1)
     for i in range(len(columns) - 1):
         np.add.at(meets.reshape(-1), (columns[i] * v + columns[i + 1 :]).reshape(-1), one)
-    slabs = (meets[x : x + 512] == lam for x in range(0, v, 512))
+    rows = (1 << 16) // v + 1
+    slabs = (meets[x : x + rows] == lam for x in range(0, v, rows))
     if sum(np.count_nonzero(slab) for slab in slabs) == v * (v - 1) // 2:
         return None
     return next(x for x in range(v) if (meets[x, x + 1 :] != lam).any())
