@@ -24,13 +24,14 @@ release = version = bibdlib.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
 default_role = "literal"
-# Two classes may have an attribute of the same name, and autodoc's lists of attributes try to link to both.
-suppress_warnings = ["ref.python"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-napoleon_use_ivar = True
+python_use_unqualified_type_names = True
+# The attributes of a dataclass are its parameters; as such several of them can share a line.
+napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_attr_annotations = False
 napoleon_use_rtype = False
 
 sphinx_gallery_conf = {

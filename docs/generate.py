@@ -13,6 +13,7 @@ import typer
 from typer.cli import get_docs_for_click
 
 import bibdlib
+from bibdlib.table import table, totals
 
 __all__ = ["generate"]
 
@@ -39,12 +40,14 @@ ROOMS = {
     },
 }  # fmt: skip
 
+R_MAX = 41
+
 COMMANDS = {"bibd": "bibdlib.cli", "iddl-prune": "iddl_prune.cli"}
 
 
 def generate(folder: Path) -> None:
     """Write the pages to the folder; one that would not change keeps its time, so that Sphinx skips it."""
-    pages = {"constructions.md": _constructions()}
+    pages = {"constructions.md": _constructions(), "designs.md": _designs()}
     for package, headings in ROOMS.items():
         rooms = {module.__name__: module for module in _rooms(package)}
         pages[f"{package}.md"] = _index(package, headings, rooms)
@@ -121,6 +124,26 @@ def _constructions() -> str:
     for construction in bibdlib.CONSTRUCTIONS.values():
         cells = f"`{construction.name}`", *map(_cell, (construction.title, construction.reference))
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _designs() -> str:
+    rows = table(R_MAX)
+    count = totals(rows)
+    lines = [
+        "# Which designs exist",
+        "",
+        f"Every set of parameters that counting allows with 3 ≤ k ≤ v/2, b ≥ v and r ≤ {R_MAX}, by r, then k, then λ.",
+        f"Of these {len(rows)}, this version builds {count['exists']}, excludes {count['nonexistent']},",
+        f"and of {count['unknown']} it does not know. *Unknown* to it, that is: the literature may know more.",
+        "This page is printed by `bibdlib.table` when the documentation is built; nothing is built for it.",
+        "",
+        "| v | b | r | k | λ | verdict | construction or reason |",
+        "|--:|--:|--:|--:|--:|---|---|",
+    ]
+    for row in rows:
+        numbers = (str(number) for number in (row.v, row.b, row.r, row.k, row.lam))
+        lines.append(f"| {' | '.join((*numbers, row.verdict, _cell(row.construction)))} |")
     return "\n".join(lines) + "\n"
 
 
