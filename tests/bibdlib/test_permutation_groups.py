@@ -62,7 +62,9 @@ def test_elements_are_a_group():
     assert all(g[h].tobytes() in known for g in elements[::7] for h in elements[::11])
 
 
-@pytest.mark.parametrize("name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf", "2*Z7:2c3"])
+@pytest.mark.parametrize(
+    "name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf", "2*Z7:2c3"]
+)
 def test_bad_names_are_refused(name):
     with pytest.raises(InvalidParameters):
         named_group(name)
