@@ -15,6 +15,7 @@ from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, named_group
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.orbit_matrix import OrbitEquations
+from bibdlib.search.orbitals import SymmetricIncidence
 from bibdlib.search.outcome import Outcome
 from bibdlib.verify import verified
 
@@ -34,6 +35,7 @@ class Method(Protocol):
 METHODS: dict[str, Callable[[Parameters, PermutationGroup, int], Method]] = {
     "annealing": Annealing,
     "exact": OrbitEquations,
+    "orbitals": SymmetricIncidence,
 }
 
 
@@ -122,6 +124,8 @@ def search(
         "annealing": local search on the base blocks, laid out by the lengths of their orbits. Proves nothing.
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
+        "orbitals": CP-SAT on the incidence matrix of a symmetric design on whose blocks the group acts as on the
+        points.
     seed
         The same seed repeats the same rounds.
     time_limit

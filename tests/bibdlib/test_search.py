@@ -16,6 +16,7 @@ from bibdlib.errors import InvalidParameters
 from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, search, subset_orbits
 from bibdlib.search.annealing import Annealing
+from bibdlib.search.orbitals import orbitals
 from bibdlib.search.stabilizers import cyclic_stabilizers
 
 pytest.importorskip("ortools", reason="OR-tools is an extra")
@@ -51,6 +52,29 @@ def test_the_exact_method_proves_that_there_is_none():
     assert not result.found
     with pytest.raises(InvalidParameters, match="has found no"):
         result.design()
+
+
+@pytest.mark.parametrize(
+    ("v_k_lam", "group"), [((31, 10, 3), "4*Z7+3inf"), ((13, 4, 1), "4*Z3+inf"), ((16, 6, 2), "Z2xZ8")]
+)
+def test_orbitals_give_symmetric_designs(v_k_lam, group):
+    result = search(Parameters(*v_k_lam), group, method="orbitals")
+    assert verify(result.design())
+    assert "--method orbitals" in result.command
+
+
+def test_orbitals_prove_that_there_is_none_and_refuse_other_designs():
+    assert search(Parameters(16, 6, 2), "Z16", method="orbitals").exhausted
+    with pytest.raises(InvalidParameters, match=r"symmetric design \(b = v\), not \(9, 3, 1\)"):
+        search(Parameters(9, 3, 1), "Z9", method="orbitals")
+
+
+def test_orbitals_are_the_orbits_of_ordered_pairs():
+    group = named_group("3*Z5:4c2+inf")
+    labels = orbitals(group)
+    assert all((labels[g][:, g] == labels).all() for g in group.elements)
+    burnside = np.mean([(g == np.arange(group.v)).sum() ** 2 for g in group.elements])
+    assert labels.max() + 1 == burnside
 
 
 def test_no_layout_is_found_out_at_once():
