@@ -1,6 +1,7 @@
 """Automorphism groups of known order, isomorphisms that carry blocks to blocks, canonical forms."""
 
 import sys
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_groups_have_their_orders(design, order):
     assert group.orbits == [list(range(design.v))]
     for generator in group.generators:
         assert Design(design.parameters, generator[design.blocks]) == design
+
+
+def test_blocks_repeated_unequally_are_not_exchanged():
+    """Two Fano planes that a transposition exchanges, one of them taken twice; the group counted by hand."""
+    transposed = np.array([1, 0, 2, 3, 4, 5, 6])[FANO.blocks]
+    design = Design(Parameters(7, 3, 3), np.concatenate([FANO.blocks, FANO.blocks, transposed]))
+    wanted = sorted(design.blocks.tolist())
+    keeps = (sorted(sorted(p[x] for x in block) for block in wanted) == wanted for p in permutations(range(7)))
+    assert automorphism_group(design).order == sum(keeps)
 
 
 def test_a_design_without_symmetry_has_the_trivial_group():

@@ -4,7 +4,7 @@ import pytest
 
 from bibdlib import NoKnownConstruction, NonexistentDesign, construct, verify
 from bibdlib.catalogue import recipes
-from bibdlib.constructions.finite_geometry import projective_geometry
+from bibdlib.constructions.finite_geometry import affine_plane, projective_geometry
 from bibdlib.isomorphism import isomorphism
 from bibdlib.parameters import Parameters
 from bibdlib.resolve import resolution
@@ -43,6 +43,7 @@ def test_both_triple_systems_on_13_points_and_no_third():
 def test_switched_cycles_leave_a_triple_system():
     switches = list(cycle_switches(projective_geometry(3, 2, 1)))
     assert len(switches) == 15 * 14 // 2 * 3
+    assert not list(cycle_switches(affine_plane(3)))  # one cycle each, and exchanging all of it only renumbers
     assert all(verify(switched) for switched in switches)
     assert all(isomorphism(switched, switches[0]) is not None for switched in switches)
     assert isomorphism(switches[0], projective_geometry(3, 2, 1)) is None
