@@ -65,9 +65,14 @@ class BlockDesign(ABC):
         Shape (r,) for one point or for x = y, (lam,) for two.
         """
 
+    def batches(self, size: int | None = None) -> Iterator[npt.NDArray[np.integer]]:
+        """All blocks in their order, as arrays of shape (at most `size`, k); by default of some 2^20 points each."""
+        size = max(1, (1 << 20) // self.k) if size is None else as_integer("size", size, 1)
+        return (self._slab(start, min(start + size, self.b)) for start in range(0, self.b, size))
+
     @abstractmethod
-    def batches(self, size: int = 1 << 10) -> Iterator[npt.NDArray[np.integer]]:
-        """All blocks in their order, as arrays of shape (at most `size`, k)."""
+    def _slab(self, start: int, stop: int) -> npt.NDArray[np.integer]:
+        """Blocks start..stop-1, shape (stop - start, k)."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(v={self.v}, b={self.b}, r={self.r}, k={self.k}, lam={self.lam})"
@@ -179,9 +184,8 @@ class Design(BlockDesign):
             return through
         return np.intersect1d(through, self.incidence[as_integer("y", y, 0, self.v - 1)])
 
-    def batches(self, size: int = 1 << 10) -> Iterator[npt.NDArray[np.integer]]:
-        size = as_integer("size", size, 1)
-        return (self.blocks[start : start + size] for start in range(0, self.b, size))
+    def _slab(self, start: int, stop: int) -> npt.NDArray[np.integer]:
+        return self.blocks[start:stop]
 
     def incidence_matrix(self) -> npt.NDArray[np.uint8]:
         """The matrix N of shape (v, b): 1 where a point lies on a block, so N N^T = (r - lam) I + lam J."""

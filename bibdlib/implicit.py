@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -35,10 +34,8 @@ class ImplicitDesign(BlockDesign):
             return self._blocks_through(x)
         return self._blocks_joining(x, int(y))
 
-    def batches(self, size: int = 1 << 10) -> Iterator[Numbers]:
-        size = as_integer("size", size, 1)
-        for start in range(0, self.b, size):
-            yield np.stack([self._block(i) for i in range(start, min(start + size, self.b))])
+    def _slab(self, start: int, stop: int) -> Numbers:
+        return np.stack([self._block(i) for i in range(start, stop)])
 
     def explicit(self) -> Design:
         """The same design with its blocks in memory.

@@ -109,6 +109,7 @@ def test_a_plane_of_four_thousand_million_points():
     (line,) = plane.blocks_through(x, y)
     assert {x, y} <= set(plane.block(int(line)).tolist())
     assert len(next(plane.batches(3))) == 3
+    assert next(plane.batches()).size < 1 << 21
 
 
 def test_a_triple_system_on_100003_points_is_proved_by_its_differences():
