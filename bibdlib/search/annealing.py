@@ -16,7 +16,7 @@ __all__ = ["Annealing"]
 Integers = npt.NDArray[np.int64]
 
 _MOVES = 200_000
-_HOT, _COLD = 0.7, 0.4
+_HOT, _COLD = 1.2, 0.5
 
 
 class Annealing:
