@@ -131,8 +131,7 @@ def test_layouts_have_the_right_number_of_blocks(p):
 
 def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     p, group, state = Parameters(28, 7, 2), "3*Z9+inf", tmp_path / "state.json"
-    whole = search(p, group, seed=0)
-    assert whole.rounds > 2
+    seed, whole = next((s, r) for s in range(50) if (r := search(p, group, seed=s)).rounds > 2)
     one_round = Annealing.round
 
     def interrupted(self, number):
@@ -142,15 +141,15 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Annealing, "round", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        search(p, group, seed=0, state=state)
+        search(p, group, seed=seed, state=state)
     kept = json.loads(state.read_text())
     assert kept["rounds"] == 2
     assert kept["cost"] > 0
     assert kept["base_blocks"]
     monkeypatch.undo()
-    resumed = search(p, group, seed=0, state=state)
+    resumed = search(p, group, seed=seed, state=state)
     assert (resumed.rounds, resumed.base_blocks) == (whole.rounds, whole.base_blocks)
-    assert search(p, group, seed=0, state=state, time_limit=0).base_blocks == whole.base_blocks
+    assert search(p, group, seed=seed, state=state, time_limit=0).base_blocks == whole.base_blocks
 
 
 def test_a_time_limit_stops_between_rounds(tmp_path):
