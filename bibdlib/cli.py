@@ -11,10 +11,12 @@ from typing import Annotated, cast
 import typer
 
 import bibdlib
+from bibdlib.design import Design
 from bibdlib.errors import BibdError, NoKnownConstruction, NonexistentDesign, NotADesign
 from bibdlib.io import format_of, load, save, serialize
 from bibdlib.nonexistence import Existence, Status
 from bibdlib.search.command import search_command
+from bibdlib.verify import verified
 
 __all__ = ["app", "main"]
 
@@ -67,14 +69,19 @@ def construct(
     lam: Lam = 1,
     format: FormatOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    simple: Annotated[bool, typer.Option("--simple", help="No block is repeated.")] = False,
+    resolvable: Annotated[bool, typer.Option("--resolvable", help="The blocks fall into parallel classes.")] = False,
+    cyclic: Annotated[bool, typer.Option("--cyclic", help="x -> x + 1 modulo V carries blocks to blocks.")] = False,
 ) -> None:
     """Build and verify a design; print its blocks, or write them to a file."""
     if output is not None:
         # Before the work, so that a bad name costs none.
         name = format or format_of(output)
-        save(bibdlib.construct(v, k, lam), output, name)
+    design = bibdlib.construct(v, k, lam, simple=simple, resolvable=resolvable, cyclic=cyclic)
+    if output is not None:
+        save(design, output, name)
         return
-    content = serialize(bibdlib.construct(v, k, lam), format or "text")
+    content = serialize(design, format or "text")
     sys.stdout.buffer.write(content)
     sys.stdout.flush()
 
@@ -106,6 +113,37 @@ def verify(
     if not certificate:
         raise NotADesign(certificate)
     typer.echo(f"{design} holds: {certificate.checked} counted")
+
+
+@app.command()
+def structure(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Blocks as text, CSV, JSON or npy.", show_default=False)],
+    format: FormatOption = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds that the search for a resolution may take.")] = 10,
+) -> None:
+    """Verify the design in a file and describe it: strength, blocks, symmetry, resolvability."""
+    from bibdlib.isomorphism import automorphism_group
+    from bibdlib.t_designs import strength
+
+    design = verified(load(file, format or format_of(file)))
+    group = automorphism_group(design)
+    meets = ", ".join(f"{size} ({pairs} pairs)" for size, pairs in design.block_intersections.items())
+    typer.echo(f"{design}")
+    typer.echo(f"strength: {strength(design)}")
+    typer.echo(f"efficiency: {design.efficiency}")
+    typer.echo(f"simple: {'yes' if design.is_simple else 'no'}")
+    typer.echo(f"blocks meet in: {meets} points")
+    typer.echo(f"automorphisms: {group.order}, {len(group.orbits)} orbits of points")
+    typer.echo(f"resolvable: {_resolvability(design, time_limit)}")
+
+
+def _resolvability(design: Design, time_limit: float) -> str:
+    from bibdlib.resolve import resolution
+
+    try:
+        return "no" if resolution(design, time_limit=time_limit) is None else "yes"
+    except TimeoutError:
+        return f"not decided in {time_limit:g} seconds"
 
 
 class TableFormat(StrEnum):

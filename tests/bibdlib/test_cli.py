@@ -163,7 +163,7 @@ def test_a_device_is_written_to_not_replaced(bibd):
 
 
 def test_interruption_has_its_own_code(bibd, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bibdlib, "construct", interrupt)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bibdlib import NoKnownConstruction, NonexistentDesign, construct, verify
+from bibdlib import NoKnownConstruction, NonexistentDesign, cli, construct, verify
 from bibdlib.catalogue import recipes
 from bibdlib.constructions.finite_geometry import affine_plane, projective_geometry
 from bibdlib.isomorphism import isomorphism
@@ -65,3 +65,24 @@ def test_recipes_build_what_they_say():
     ways = list(recipes(Parameters(13, 4)))
     assert len({recipe.construction.name for recipe in ways}) > 1
     assert all(verify(recipe.build()) for recipe in ways)
+
+
+def test_from_the_shell(tmp_path, capsys):
+    file = str(tmp_path / "plane.txt")
+    assert cli.main(["construct", "9", "3", "--resolvable", "--simple", "-o", file]) == 0
+    assert cli.main(["structure", file]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Design(v=9, b=12, r=4, k=3, lam=1)",
+        "strength: 2",
+        "efficiency: 3/4",
+        "simple: yes",
+        "blocks meet in: 0 (12 pairs), 1 (54 pairs) points",
+        "automorphisms: 432, 1 orbits of points",
+        "resolvable: yes",
+    ]
+    assert cli.main(["construct", "7", "3", "--resolvable"]) == 1
+    assert cli.main(["construct", "15", "3", "--cyclic"]) == 3
+    assert "cyclic" in capsys.readouterr().err
+    assert cli.main(["construct", "15", "3", "-o", file]) == 0
+    assert cli.main(["structure", file, "--time-limit", "0"]) == 0
+    assert "resolvable: not decided in 0 seconds" in capsys.readouterr().out
