@@ -18,9 +18,13 @@ __all__ = ["Certificate", "verified", "verify", "verify_sample"]
 _LARGEST_TABLE = 1 << 28
 
 # Implicit designs with more are sampled, and a sample reads so many points unless told otherwise.
-_MOST_DIFFERENCES = 1 << 28
+_LARGEST_TRANSFORM = 1 << 31
 _MOST_INCIDENCES = 1 << 20
 _POINTS_READ = 1 << 25
+_BLOCKS_OPENED = 16
+
+# The differences of one base block in a group of order v, k^2 of them, cost as much as so many v in a transform.
+_TRANSFORM_COST = 64
 
 AnyDesign = TypeVar("AnyDesign", Design, ImplicitDesign)
 
@@ -58,14 +62,14 @@ def verify(design: Design | ImplicitDesign) -> Certificate:
 
     Of a `Design` the points of each block, the blocks through each point and those through every two points
     are counted, in O(b k^2) time; with more than 16384 points by a compiled loop (numba). Of a `DevelopedDesign`
-    the differences of the base blocks, which prove as much. Other implicit designs are counted too up to
-    2^20 incidences; of larger ones, and of base blocks with more than 2^28 differences, a sample of pairs is
-    looked up: see `verify_sample`.
+    the differences of the base blocks, which prove as much: one by one, or by a Fourier transform of the group
+    where they are many. Other implicit designs are counted too up to 2^20 incidences; of larger ones a sample
+    of pairs is looked up: see `verify_sample`.
     """
     if isinstance(design, Design):
         return _count_pairs(design)
-    if isinstance(design, DevelopedDesign) and design.base_blocks.size * design.k <= _MOST_DIFFERENCES:
-        return _count_differences(design)
+    if isinstance(design, DevelopedDesign) and len(design.base_blocks) * design.v <= _LARGEST_TRANSFORM:
+        return _certify_differences(design)
     if design.b * design.k <= _MOST_INCIDENCES:
         return _count_pairs(design.explicit())
     return verify_sample(design)
@@ -73,6 +77,8 @@ def verify(design: Design | ImplicitDesign) -> Certificate:
 
 def verify_sample(design: BlockDesign, *, pairs: int | None = None, seed: int = 0) -> Certificate:
     """Look up the blocks through random pairs of points, and that these blocks hold k points with the pair among them.
+
+    Of more than 16 blocks through a pair 16 are opened, by lot.
 
     A pair proved to lie in lam blocks lies in no more unless others lie in fewer, since b blocks of k points hold
     lam v (v - 1) / 2 pairs. So where more than a share e of the pairs fails, n samples pass with probability
@@ -87,7 +93,7 @@ def verify_sample(design: BlockDesign, *, pairs: int | None = None, seed: int = 
     """
     v, k, lam = design.v, design.k, design.lam
     if pairs is None:
-        pairs = min(max(_POINTS_READ // (lam * k), 32), 2000)
+        pairs = min(max(_POINTS_READ // (min(lam, _BLOCKS_OPENED) * k), 32), 2000)
     random = np.random.default_rng(seed)
     share = 1 - 1e-3 ** (1 / as_integer("pairs", pairs, 1))
     checked = f"{pairs} random pairs of points: with confidence 99.9 %, less than {share:.2%} of all pairs fail"
@@ -98,7 +104,7 @@ def verify_sample(design: BlockDesign, *, pairs: int | None = None, seed: int = 
         if len(joining) != lam or (np.diff(joining) <= 0).any():
             reason = f"pair ({x}, {y}) lies in blocks {joining.tolist()[: lam + 1]}, expected {lam}"
             return Certificate(False, checked, reason, (x, y), sampled=True)
-        for i in joining:
+        for i in joining if lam <= _BLOCKS_OPENED else random.choice(joining, _BLOCKS_OPENED, replace=False):
             block = design.block(i)
             places = np.searchsorted(block, [x, y])
             if len(block) != k or (np.diff(block) <= 0).any() or block[places % k].tolist() != [x, y]:
@@ -107,21 +113,39 @@ def verify_sample(design: BlockDesign, *, pairs: int | None = None, seed: int = 
     return Certificate(True, checked, sampled=True)
 
 
-def _count_differences(design: DevelopedDesign) -> Certificate:
+def _certify_differences(design: DevelopedDesign) -> Certificate:
     """Translation carries the pair (x, y) to (0, y - x), which lies in as many blocks as y - x is a difference."""
     v, k, lam, bases = design.v, design.k, design.lam, design.base_blocks
     checked = f"all {bases.size * (k - 1)} differences of {len(bases)} base blocks, and so all {v * (v - 1) // 2} pairs"
-    arises = np.zeros(v, dtype=np.int64)
-    for element in bases.T:
-        np.add.at(arises, design.group.subtract(bases, element[:, None]).reshape(-1), 1)
-    if arises[0] != bases.size:
-        base = int(np.argmax((np.diff(np.sort(bases, axis=1), axis=1) == 0).any(axis=1)))
-        return Certificate(False, checked, f"base block {base} holds an element twice")
+    ordered = np.sort(bases, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if twice.any():
+        return Certificate(False, checked, f"base block {int(np.argmax(twice))} holds an element twice")
+    arises = _count_differences(design) if k * k <= _TRANSFORM_COST * v else _transform_differences(design)
     arises[0] = lam
     if (arises != lam).any():
         y = int(np.argmax(arises != lam))
         return Certificate(False, checked, f"pair (0, {y}) lies in {arises[y]} blocks, expected {lam}", (0, y))
     return Certificate(True, checked)
+
+
+def _count_differences(design: DevelopedDesign) -> npt.NDArray[np.int64]:
+    """How often each element is a difference, one by one."""
+    arises = np.zeros(design.v, dtype=np.int64)
+    for element in design.base_blocks.T:
+        np.add.at(arises, design.group.subtract(design.base_blocks, element[:, None]).reshape(-1), 1)
+    return arises
+
+
+def _transform_differences(design: DevelopedDesign) -> npt.NDArray[np.int64]:
+    """The same as an autocorrelation: the transform of |transform|^2, its rounding errors far below one half."""
+    shape = design.group.moduli[::-1]
+    power = np.zeros(shape)
+    for base in design.base_blocks:
+        indicator = np.zeros(design.v)
+        indicator[base] = 1
+        power += np.abs(np.fft.fftn(indicator.reshape(shape))) ** 2
+    return np.rint(np.fft.ifftn(power).real).astype(np.int64).reshape(-1)
 
 
 def _count_pairs(design: Design) -> Certificate:

@@ -17,7 +17,7 @@ from bibdlib.constructions.finite_geometry import affine_geometry, projective_ge
 from bibdlib.groups import cyclic
 from bibdlib.implicit import DevelopedDesign, ImplicitDesign
 from bibdlib.implicit_geometry import AffineHyperplanes, AffineLines, ProjectiveHyperplanes, ProjectiveLines
-from bibdlib.verify import verify, verify_sample
+from bibdlib.verify import _count_differences, _transform_differences, verify, verify_sample
 
 SPACES = [(2, 2), (2, 3), (2, 4), (2, 9), (3, 2), (3, 3), (3, 4), (4, 2)]
 FAMILIES = [
@@ -130,6 +130,24 @@ def test_differences_that_do_not_balance_are_refused_with_the_pair(shift, data):
         _, y = certificate.counterexample
         meets = sum((x + y) % 13 in base for x in base)
         assert certificate.reason == f"pair (0, {y}) lies in {meets} blocks, expected 1"
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: str(family.parameters))
+def test_both_ways_of_counting_differences_agree(family):
+    """On base blocks one element off, in groups of one, two and three factors."""
+    bases = family.base_blocks.copy()
+    bases[0, 0] = np.setdiff1d(np.arange(family.group.order), bases[0])[0]
+    design = DevelopedDesign(family.group, bases)
+    differences = family.group.subtract(design.base_blocks[:, :, None], design.base_blocks[:, None, :])
+    by_hand = np.bincount(differences.ravel(), minlength=design.v)
+    assert _count_differences(design).tolist() == by_hand.tolist()
+    assert _transform_differences(design).tolist() == by_hand.tolist()
+
+
+def test_a_difference_set_of_half_a_million_elements_is_proved_by_a_transform():
+    certificate = verify(bibdlib.construct_implicit(1_000_003, 500_001, 250_000))
+    assert certificate
+    assert not certificate.sampled
 
 
 class _Forged(ProjectiveHyperplanes):
