@@ -29,7 +29,10 @@ def search_command(
             help="A name such as Z13:3 or 2*Z10+inf, or a JSON file of permutations; else a ladder of groups."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="annealing, or exact.")] = "annealing",
+    method: Annotated[str, typer.Option(help="annealing, exact, or orbitals.")] = "annealing",
+    on_blocks: Annotated[
+        str | None, typer.Option(help="For orbitals: the same group on the blocks, as in 5*Z13:3+3inf.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed repeats the same search.")] = 0,
     time_limit: Annotated[float, typer.Option(help="Seconds for each group.")] = 60.0,
     state: Annotated[Path | None, typer.Option(help="Keep what is known in this file, and go on from it.")] = None,
@@ -39,8 +42,16 @@ def search_command(
     if group is None and state is not None:
         raise InvalidParameters("Option '--state' needs '--group': a state is that of one group.")
     for prescribed in ladder(p) if group is None else [group]:
+        acting = None if on_blocks is None else _group(on_blocks)
         result = search(
-            p, _group(prescribed), method=method, seed=seed, time_limit=time_limit, state=state, progress=True
+            p,
+            _group(prescribed),
+            method=method,
+            on_blocks=acting,
+            seed=seed,
+            time_limit=time_limit,
+            state=state,
+            progress=True,
         )
         if result.found:
             typer.echo(json.dumps(result.entry()))

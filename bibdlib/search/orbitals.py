@@ -1,7 +1,6 @@
-"""Symmetric designs on whose blocks a group acts as on the points: the incidence matrix is a sum of orbitals.
+"""Designs whose points and blocks a group permutes in ways that are both prescribed: N is a sum of orbitals.
 
-D. G. Higman, Invent. Math. 1 (1964) 1-26, for orbitals; the equations are those of tactical decompositions,
-P. Dembowski, Math. Z. 69 (1958) 59-89.
+The equations are those of tactical decompositions, P. Dembowski, Math. Z. 69 (1958) 59-89.
 """
 
 from __future__ import annotations
@@ -14,48 +13,91 @@ import numpy.typing as npt
 
 from bibdlib.errors import InvalidParameters
 from bibdlib.parameters import Parameters
-from bibdlib.permutation_groups import PermutationGroup
+from bibdlib.permutation_groups import PermutationGroup, permutation_group
 from bibdlib.search.outcome import Outcome
 
-__all__ = ["SymmetricIncidence", "orbitals"]
+__all__ = ["OrbitalIncidence", "orbitals"]
 
 Integers = npt.NDArray[np.int64]
 
 
-def orbitals(group: PermutationGroup) -> Integers:
-    """Matrix of shape (v, v): entry (x, y) numbers the orbit of the ordered pair (x, y)."""
-    labels = np.full((group.v, group.v), -1, dtype=np.int64)
+def orbitals(on_points: PermutationGroup, on_blocks: PermutationGroup) -> Integers:
+    """Matrix of shape (v, b): entry (x, y) numbers the orbit of the flag (x, y); generators act in pairs.
+
+    Raises
+    ------
+    InvalidParameters
+        If one group has more generators than the other.
+    """
+    v, b = on_points.v, on_blocks.v
+    if len(on_points.generators) != len(on_blocks.generators):
+        raise InvalidParameters(
+            f"Arguments 'on_points', 'on_blocks' must have as many generators, not {len(on_points.generators)} "
+            f"and {len(on_blocks.generators)}."
+        )
+    elements = permutation_group(np.concatenate([on_points.generators, v + on_blocks.generators], axis=1)).elements
+    labels = np.full((v, b), -1, dtype=np.int64)
     count = 0
-    for x in range(group.v):
-        for y in range(group.v):
+    for x in range(v):
+        for y in range(b):
             if labels[x, y] < 0:
-                labels[group.elements[:, x], group.elements[:, y]] = count
+                labels[elements[:, x], elements[:, v + y] - v] = count
                 count += 1
     return labels
 
 
-class SymmetricIncidence:
-    """Rounds of CP-SAT on N N^T = N^T N = (k - lam) I + lam J; each gets twice the time of the one before."""
+class OrbitalIncidence:
+    """Rounds of CP-SAT on N N^T = (r - lam) I + lam J; each gets twice the time of the one before.
 
-    def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
-        if not parameters.is_symmetric:
-            raise InvalidParameters(f"Method 'orbitals' needs a symmetric design (b = v), not {parameters}.")
-        self.parameters, self.seed = parameters, seed
-        self.labels = orbitals(group)
-        self.points = np.unique(group.elements.min(axis=0))
-        pairs = group.pair_orbits
-        self.pairs = [divmod(int(i), group.v) for i in np.unique(pairs, return_index=True)[1] if i % (group.v + 1)]
+    Where nothing is said of the blocks, the design is symmetric and the group acts on them as on the points;
+    then N^T N is the same matrix, and its equations help.
+    """
+
+    def __init__(
+        self, parameters: Parameters, group: PermutationGroup, seed: int, on_blocks: PermutationGroup | None = None
+    ) -> None:
+        blocks = group if on_blocks is None else on_blocks
+        if blocks.v != parameters.b:
+            raise InvalidParameters(f"The group must permute b = {parameters.b} blocks, not {blocks.v}.")
+        self.parameters, self.group, self.seed = parameters, group, seed
+        self.labels = orbitals(group, blocks)
+        self.blocks = blocks
+        first = np.unique(group.pair_orbits, return_index=True)[1]
+        self.pairs = [divmod(int(i), group.v) for i in first if i % (group.v + 1)]
+        self.dual = on_blocks is None
 
     def round(self, number: int) -> Outcome:
         """Solve for at most 2^number seconds of the solver's deterministic clock."""
         from ortools.sat.python import cp_model
 
+        model, chosen = self._model()
+        solver = cp_model.CpSolver()
+        solver.parameters.random_seed = self.seed + number
+        solver.parameters.num_workers = 1
+        solver.parameters.max_deterministic_time = 2.0**number
+        status = solver.solve(model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return Outcome(None, [], exhausted=status == cp_model.INFEASIBLE)
+        incidence = np.array([solver.boolean_value(literal) for literal in chosen])[self.labels]
+        images, lengths = np.unique(self.blocks.elements.min(axis=0), return_counts=True)
+        base_blocks = []
+        for y, length in zip(images, lengths, strict=True):
+            block = np.nonzero(incidence[:, y])[0].tolist()
+            base_blocks += [block] * (int(length) // len(self.group.orbit(block)))
+        return Outcome(0, base_blocks)
+
+    def _model(self) -> tuple[Any, list[Any]]:
+        from ortools.sat.python import cp_model
+
+        p = self.parameters
         model = cp_model.CpModel()
         chosen = [model.new_bool_var("") for _ in range(self.labels.max() + 1)]
-        both: dict[tuple[int, int], Any] = {(i, i): literal for i, literal in enumerate(chosen)}
-        for lines in (self.labels, self.labels.T):
-            for x in self.points:
-                model.add(sum(chosen[i] for i in lines[x]) == self.parameters.k)
+        both = {(i, i): literal for i, literal in enumerate(chosen)}
+        for row in np.unique(self.labels, axis=0):
+            model.add(sum(chosen[i] for i in row) == int(p.r))
+        for column in np.unique(self.labels.T, axis=0):
+            model.add(sum(chosen[i] for i in column) == p.k)
+        for lines in (self.labels, self.labels.T) if self.dual else (self.labels,):
             for x, y in self.pairs:
                 common = Counter(tuple(sorted(pair)) for pair in zip(lines[x].tolist(), lines[y].tolist(), strict=True))
                 for i, j in common:
@@ -64,13 +106,5 @@ class SymmetricIncidence:
                         model.add_bool_or(chosen[i].negated(), chosen[j].negated(), both[i, j])
                         model.add_implication(both[i, j], chosen[i])
                         model.add_implication(both[i, j], chosen[j])
-                model.add(sum(times * both[pair] for pair, times in common.items()) == self.parameters.lam)
-        solver = cp_model.CpSolver()
-        solver.parameters.random_seed = self.seed + number
-        solver.parameters.num_workers = 1
-        solver.parameters.max_deterministic_time = 2.0**number
-        status = solver.solve(model)
-        if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            incidence = np.array([solver.boolean_value(literal) for literal in chosen])[self.labels]
-            return Outcome(0, [np.nonzero(incidence[:, y])[0].tolist() for y in self.points])
-        return Outcome(None, [], exhausted=status == cp_model.INFEASIBLE)
+                model.add(sum(times * both[pair] for pair, times in common.items()) == p.lam)
+        return model, chosen

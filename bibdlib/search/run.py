@@ -15,7 +15,7 @@ from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, named_group
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.orbit_matrix import OrbitEquations
-from bibdlib.search.orbitals import SymmetricIncidence
+from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
 from bibdlib.verify import verified
 
@@ -32,10 +32,10 @@ class Method(Protocol):
         """Run a round."""
 
 
-METHODS: dict[str, Callable[[Parameters, PermutationGroup, int], Method]] = {
+METHODS: dict[str, Callable[..., Method]] = {
     "annealing": Annealing,
     "exact": OrbitEquations,
-    "orbitals": SymmetricIncidence,
+    "orbitals": OrbitalIncidence,
 }
 
 
@@ -55,6 +55,8 @@ class SearchResult:
         The base blocks of that cost.
     exhausted
         Whether the method proved that it cannot find a design under this group.
+    on_blocks
+        What the group does to the blocks, if that was asked.
     """
 
     parameters: Parameters
@@ -65,6 +67,7 @@ class SearchResult:
     cost: int | None = None
     base_blocks: list[list[int]] = field(default_factory=list, repr=False)
     exhausted: bool = False
+    on_blocks: PermutationGroup | None = None
 
     @property
     def found(self) -> bool:
@@ -77,7 +80,8 @@ class SearchResult:
         p = self.parameters
         group = self.group.name or "permutations.json"
         method = "" if self.method == "annealing" else f" --method {self.method}"
-        return f'bibd search {p.v} {p.k} {p.lam} --group "{group}"{method} --seed {self.seed}'
+        blocks = "" if self.on_blocks is None else f' --on-blocks "{self.on_blocks.name or "permutations.json"}"'
+        return f'bibd search {p.v} {p.k} {p.lam} --group "{group}"{blocks}{method} --seed {self.seed}'
 
     def design(self) -> Design:
         """The design, every pair counted.
@@ -107,6 +111,7 @@ def search(
     group: str | PermutationGroup,
     *,
     method: str = "annealing",
+    on_blocks: str | PermutationGroup | None = None,
     seed: int = 0,
     time_limit: float = 60.0,
     state: str | Path | None = None,
@@ -124,8 +129,10 @@ def search(
         "annealing": local search on the base blocks, laid out by the lengths of their orbits. Proves nothing.
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
-        "orbitals": CP-SAT on the incidence matrix of a symmetric design on whose blocks the group acts as on the
-        points.
+        "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
+    on_blocks
+        For "orbitals": the same group on the b blocks, with the same generators in their order, as in "4*Z13:3" on
+        52 points and "5*Z13:3+3inf" on 68 blocks. By default as on the points of a symmetric design.
     seed
         The same seed repeats the same rounds.
     time_limit
@@ -149,10 +156,13 @@ def search(
         raise InvalidParameters(f"Argument 'group' must act on v = {parameters.v} points, not {acting.v}.")
     if method not in METHODS:
         raise InvalidParameters(f"Argument 'method' must be one of {', '.join(METHODS)}, not {method!r}.")
-    result = SearchResult(parameters, acting, method, seed)
+    on_blocks = named_group(on_blocks) if isinstance(on_blocks, str) else on_blocks
+    if on_blocks is not None and method != "orbitals":
+        raise InvalidParameters(f"Argument 'on_blocks' is for the method 'orbitals', not {method!r}.")
+    result = SearchResult(parameters, acting, method, seed, on_blocks=on_blocks)
     if state is not None and Path(state).exists():
         result = _load(result, Path(state))
-    running = METHODS[method](parameters, acting, seed)
+    running = METHODS[method](parameters, acting, seed, *[on_blocks] * (on_blocks is not None))
     stop = time.monotonic() + time_limit
     with _Progress(result, progress) as shown:
         while not (result.found or result.exhausted) and time.monotonic() < stop:
@@ -181,6 +191,7 @@ def _asked(result: SearchResult) -> dict[str, Any]:
         "group": _name(result.group),
         "method": result.method,
         "seed": result.seed,
+        "on_blocks": None if result.on_blocks is None else _name(result.on_blocks),
     }
 
 

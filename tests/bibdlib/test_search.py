@@ -63,18 +63,36 @@ def test_orbitals_give_symmetric_designs(v_k_lam, group):
     assert "--method orbitals" in result.command
 
 
-def test_orbitals_prove_that_there_is_none_and_refuse_other_designs():
+@pytest.mark.parametrize(
+    ("v_k_lam", "group", "on_blocks"),
+    [((9, 3, 1), "3*Z3", "3*Z3+3inf"), ((10, 4, 2), "2*Z5", "3*Z5"), ((15, 3, 1), "3*Z5", "7*Z5")],
+)
+def test_orbitals_give_designs_with_other_orbits_on_blocks(v_k_lam, group, on_blocks):
+    result = search(Parameters(*v_k_lam), group, method="orbitals", on_blocks=on_blocks)
+    assert verify(result.design())
+    assert f'--group "{group}" --on-blocks "{on_blocks}" --method orbitals' in result.command
+
+
+def test_orbitals_prove_that_there_is_none():
     assert search(Parameters(16, 6, 2), "Z16", method="orbitals").exhausted
-    with pytest.raises(InvalidParameters, match=r"symmetric design \(b = v\), not \(9, 3, 1\)"):
+
+
+def test_the_action_on_blocks_must_fit():
+    with pytest.raises(InvalidParameters, match="must permute b = 12 blocks, not 9"):
         search(Parameters(9, 3, 1), "Z9", method="orbitals")
+    with pytest.raises(InvalidParameters, match="as many generators, not 1 and 2"):
+        search(Parameters(9, 3, 1), "3*Z3", method="orbitals", on_blocks="4*Z3:2")
+    with pytest.raises(InvalidParameters, match="for the method 'orbitals', not 'annealing'"):
+        search(Parameters(9, 3, 1), "3*Z3", on_blocks="4*Z3")
 
 
-def test_orbitals_are_the_orbits_of_ordered_pairs():
-    group = named_group("3*Z5:4c2+inf")
-    labels = orbitals(group)
-    assert all((labels[g][:, g] == labels).all() for g in group.elements)
-    burnside = np.mean([(g == np.arange(group.v)).sum() ** 2 for g in group.elements])
-    assert labels.max() + 1 == burnside
+def test_orbitals_are_the_orbits_of_flags():
+    points, blocks = named_group("3*Z5:4c2+inf"), named_group("2*Z5:4+2inf")
+    labels = orbitals(points, blocks)
+    both = permutation_group(np.concatenate([points.generators, 16 + blocks.generators], axis=1)).elements
+    assert all((labels[g[:16]][:, g[16:] - 16] == labels).all() for g in both)
+    fixed = both == np.arange(28)
+    assert labels.max() + 1 == np.mean(fixed[:, :16].sum(axis=1) * fixed[:, 16:].sum(axis=1))
 
 
 def test_no_layout_is_found_out_at_once():
