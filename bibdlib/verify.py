@@ -15,7 +15,7 @@ from bibdlib.implicit import DevelopedDesign, ImplicitDesign
 __all__ = ["Certificate", "verified", "verify", "verify_sample"]
 
 # A table of all pairs may take so many bytes; larger designs are counted point by point.
-_LARGEST_TABLE = 1 << 28
+_LARGEST_TABLE = 1 << 26
 
 # Implicit designs with more are sampled, and a sample reads so many points unless told otherwise.
 _LARGEST_TRANSFORM = 1 << 31
@@ -61,7 +61,7 @@ def verify(design: Design | ImplicitDesign) -> Certificate:
     """Count how often every two points meet, or as much of that as the design admits; the certificate says which.
 
     Of a `Design` the points of each block, the blocks through each point and those through every two points
-    are counted, in O(b k^2) time; with more than 16384 points by a compiled loop (numba). Of a `DevelopedDesign`
+    are counted, in O(b k^2) time; with more than 8192 points by a compiled loop (numba). Of a `DevelopedDesign`
     the differences of the base blocks, which prove as much: one by one, or by a Fourier transform of the group
     where they are many. Other implicit designs are counted too up to 2^20 incidences; of larger ones a sample
     of pairs is looked up: see `verify_sample`.
