@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from enum import StrEnum
@@ -91,7 +92,7 @@ def prune(
                 seed=seed,
             ),
             dense_epochs=dense_epochs,
-            output=output or Path("runs") / f"{model}-{data}-{design.value}".replace(":", "_").replace("/", "_"),
+            output=output or Path("runs") / re.sub(r"[^\w.]+", "-", f"{model}-{data}-{design.value}"),
             resume=resume,
         )
         run(_quick(settings) if quick else settings, console)

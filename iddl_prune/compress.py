@@ -47,7 +47,8 @@ def compress(
     InvalidArgument
         If an argument breaks its rule.
     """
-    inputs = None if calibration is None else calibration_inputs(calibration)
+    device = next((parameter.device for parameter in model.parameters()), None)
+    inputs = None if calibration is None else calibration_inputs(calibration).to(device)
     decided = plan(model, example_inputs, density=density, design=design, calibration=inputs, **options)
     sparse = prune_(copy.deepcopy(model), decided)
     if repair and inputs is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.rule import Rule
-from torch import Tensor, nn
+from torch import nn
 
 from iddl_prune.checkpoint import save_pretrained
 from iddl_prune.compress import compress
@@ -23,6 +25,7 @@ from iddl_prune.models import ModelSpec, load_checkpoint
 from iddl_prune.pictures import draw
 from iddl_prune.plan import Plan
 from iddl_prune.report import Outcome, report
+from iddl_prune.run import ELSEWHERE
 
 __all__ = ["Settings", "run"]
 
@@ -140,8 +143,7 @@ def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.M
     torch.manual_seed(settings.training.seed)
     model = spec.build()
     config = replace(settings.training, epochs=settings.dense_epochs)
-    name = f"{settings.model.replace(':', '.')}-{settings.data.replace('/', '_').replace(':', '_')}-s{config.seed}"
-    kept = settings.output.parent / "dense" / f"{name}-e{config.epochs}.pt"
+    kept = settings.output.parent / "dense" / f"{_file_name(settings.model, settings.data)}-{_digest(config)}.pt"
     if kept.exists():
         console.print(f"{settings.model} trained before: {kept}")
     history = train(
@@ -154,7 +156,9 @@ def _pruned(
     settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console
 ) -> tuple[nn.Module, Plan]:
     with console.status(f"planning and repairing: {design}"):
-        calibration = _calibration(dataset, settings.calibration, settings.training.seed)
+        calibration = dataset.train.sample(settings.calibration, settings.training.seed).to(
+            next(dense.parameters()).device
+        )
         model = compress(
             dense,
             calibration[:2],
@@ -179,11 +183,15 @@ def _pruned(
     return model, decided
 
 
-def _calibration(dataset: Dataset, size: int, seed: int) -> Tensor:
-    """So many training images, drawn once, prepared without augmentation."""
-    order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(seed))
-    raw, _ = dataset.train.__getitems__(order[:size].tolist())
-    return dataset.train.prepare(raw)
+def _file_name(*parts: str) -> str:
+    """A name that is a file's on every system."""
+    return re.sub(r"[^\w.]+", "-", "-".join(parts))
+
+
+def _digest(config: TrainConfig) -> str:
+    """Other settings make another dense model, kept beside the first; where it was trained does not count."""
+    told = {name: value for name, value in asdict(config).items() if name not in ELSEWHERE}
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _context(settings: Settings, spec: ModelSpec) -> dict[str, Any]:

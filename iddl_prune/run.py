@@ -17,11 +17,13 @@ from torch import nn
 
 from iddl_prune.errors import InvalidArgument, PruneError
 
-__all__ = ["Epoch", "History", "Interrupt", "Run", "TrainConfig"]
+__all__ = ["ELSEWHERE", "Epoch", "History", "Interrupt", "Run", "TrainConfig"]
 
 _SAVE_EVERY_SECONDS = 60.0
 _FORMAT = 1
-_MAY_CHANGE = ("devices", "accelerator", "workers")
+
+# What may change between a run and its resumption: where it computes, not what.
+ELSEWHERE = ("devices", "accelerator", "workers")
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class Run:
         if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
             raise PruneError(f"{self.path} is no state of a training run that this version writes.")
         for name, value in asdict(self.config).items():
-            if name not in _MAY_CHANGE and kept["config"].get(name) != value:
+            if name not in ELSEWHERE and kept["config"].get(name) != value:
                 was = kept["config"].get(name)
                 raise PruneError(f"{self.path} was written with {name} = {was!r}; it cannot go on with {value!r}.")
         try:
