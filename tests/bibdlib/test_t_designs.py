@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bibdlib import Design, InvalidParameters, NoKnownConstruction, NonexistentDesign, Parameters, construct, verify
+from bibdlib.quadruple_systems import steiner_quadruple_system
 from bibdlib.t_designs import (
     derived_at,
     hadamard_3_design,
     residual_at,
-    steiner_quadruple_system,
     strength,
     verify_t,
     witt_design,
@@ -34,7 +34,7 @@ def test_octads_meet_in_even_numbers():
     assert witt_design(24).block_intersections == {0: 759 * 30 // 2, 2: 759 * 448 // 2, 4: 759 * 280 // 2}
 
 
-@pytest.mark.parametrize("v", [4, 8, 10, 14, 16, 20, 22, 26, 28, 32, 34, 38, 40, 44, 46, 52, 76])
+@pytest.mark.parametrize("v", [4, 8, 10, 14, 16, 20, 22, 26, 28, 32, 34, 38, 40, 44, 46, 50, 52, 74, 76])
 def test_quadruple_systems_hold_every_three_points_once(v):
     design = steiner_quadruple_system(v)
     assert design.b == v * (v - 1) * (v - 2) // 24
