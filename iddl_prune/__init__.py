@@ -10,6 +10,10 @@ which is, in steps of its own:
 >>> repair_(sparse, model, inputs)                                            # re-solves the kept weights
 """
 
+from bibdlib.extras import load
+
+load("torch", extra="prune")
+
 from iddl_prune.compress import compress
 from iddl_prune.convert import pattern_layers, prune_
 from iddl_prune.errors import InvalidArgument, PruneError

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# This suite runs on shared, noisy machines: a slow example is no error.
+# This suite runs on shared, noisy machines: small models on one thread, and a slow example is no error.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("iddl", deadline=None, print_blob=True)
 settings.load_profile("iddl")
 

@@ -38,6 +38,10 @@ assert bibdlib.verify(bibdlib.construct(13, 4, 1))
 assert bibdlib.verify(bibdlib.construct(21, 5, 1))
 from bibdlib.constructions.sporadic import entries
 assert entries(6), "base blocks kept as data"
+try:
+    import iddl_prune
+except ImportError as error:
+    assert "pip install 'iddl[prune]'" in str(error), error
 from bibdlib.cli import main
 sys.exit(main(["exists", "7", "3", "1"]))
 """
