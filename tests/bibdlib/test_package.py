@@ -42,6 +42,8 @@ try:
     import iddl_prune
 except ImportError as error:
     assert "pip install 'iddl[prune]'" in str(error), error
+else:
+    raise AssertionError("iddl_prune imports without torch")
 from bibdlib.cli import main
 sys.exit(main(["exists", "7", "3", "1"]))
 """
