@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bibdlib.errors import InvalidParameters
 from bibdlib.fields import finite_field
+from bibdlib.groups import AbelianGroup
 from bibdlib.numbers import prime_power
 
 __all__ = ["has_orthogonal_array", "orthogonal_array"]
@@ -47,7 +49,7 @@ class Method:
     """How to make an orthogonal array: a builder and its arguments."""
 
     build: Callable[..., Array]
-    arguments: tuple[int, ...]
+    arguments: tuple[Any, ...]
 
 
 @cache
@@ -58,7 +60,7 @@ def _method(k: int, n: int) -> Method | None:
         return Method(_sums, (n,))
     if prime_power(n):
         return Method(_lines, (n,)) if k <= n + 1 else None
-    return _find_product(k, n) or _find_three_times_and_one(k, n) or _find_wilson(k, n)
+    return _find_product(k, n) or _find_difference_matrix(k, n) or _find_klein_four(k, n) or _find_wilson(k, n)
 
 
 def _sums(k: int, n: int) -> Array:
@@ -86,26 +88,61 @@ def _product(k: int, a: int, b: int) -> Array:
     return np.asarray((orthogonal_array(k, a)[:, None] * b + orthogonal_array(k, b)[None]).reshape(-1, k))
 
 
-def _find_three_times_and_one(k: int, n: int) -> Method | None:
+def _find_klein_four(k: int, n: int) -> Method | None:
+    if k == 4 and n == 14:
+        return Method(_klein_four, (11, (0, 3, 6, 11), (0, 4, 10, 12), (0, 5, 7, 13), (0, 1, 2, 4)))
     m, remainder = divmod(n - 1, 3)
-    return Method(_three_times_and_one, (m,)) if k == 4 and remainder == 0 and has_orthogonal_array(4, m) else None
+    if k == 4 and remainder == 0 and has_orthogonal_array(4, m):
+        order = 2 * m + 1
+        return Method(_klein_four, (order, *[(0, i, order - i, order + i - 1) for i in range(1, m + 1)]))
+    return None
 
 
-def _three_times_and_one(k: int, m: int) -> Array:
-    """Order 3m + 1 from order m, over Z_(2m+1) and m points at infinity.
+def _klein_four(k: int, order: int, *base: tuple[int, ...]) -> Array:
+    """Rows over Z_order and points at infinity, with their places exchanged in pairs: order 14, and 3m + 1 from m.
 
     R. C. Bose, S. S. Shrikhande, E. T. Parker, Canad. J. Math. 12 (1960) 189-203.
     """
-    order = 2 * m + 1
-    i = np.arange(1, m + 1)
-    a, b, c, infinity = 0 * i, i, order - i, order + i - 1
-    base = np.concatenate(
-        [[[a, b, c, infinity], [b, a, infinity, c], [c, infinity, a, b], [infinity, c, b, a]]], axis=0
-    )
-    base = np.concatenate([base.transpose(0, 2, 1).reshape(-1, 4), np.zeros((1, 4), dtype=np.int64)])
-    shifted = (base[:, None] + np.arange(order)[None, :, None]) % order
-    developed = np.where(base[:, None] < order, shifted, base[:, None]).reshape(-1, 4)
-    return np.concatenate([developed, order + orthogonal_array(4, m)])
+    places = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])
+    rows = np.unique(np.array([(0, 0, 0, 0), *base])[:, places].reshape(-1, 4), axis=0)
+    shifted = (rows[:, None] + np.arange(order)[None, :, None]) % order
+    developed = np.where(rows[:, None] < order, shifted, rows[:, None]).reshape(-1, 4)
+    return np.concatenate([developed, order + orthogonal_array(4, rows.max() - order + 1)])
+
+
+# Rows of a difference matrix after 0 and 0, 1, 2, ...: of any two the differences are all elements of the group.
+_DIFFERENCE_MATRICES: dict[int, tuple[tuple[int, ...], list[list[int]]]] = {
+    12: (
+        (6, 2),
+        [
+            [0, 2, 1, 6, 8, 7, 10, 9, 11, 4, 3, 5],
+            [0, 3, 8, 10, 1, 9, 2, 6, 5, 7, 11, 4],
+            [0, 4, 10, 9, 7, 1, 11, 5, 3, 2, 8, 6],
+        ],
+    ),
+    15: (
+        (15,),
+        [
+            [0, 5, 8, 1, 11, 6, 3, 2, 13, 12, 9, 4, 14, 7, 10],
+            [0, 9, 14, 4, 13, 7, 10, 12, 3, 5, 8, 2, 11, 1, 6],
+        ],
+    ),
+}
+
+
+def _find_difference_matrix(k: int, n: int) -> Method | None:
+    known = n in _DIFFERENCE_MATRICES and k <= len(_DIFFERENCE_MATRICES[n][1]) + 3
+    return Method(_difference_matrix, (n,)) if known else None
+
+
+def _difference_matrix(k: int, n: int) -> Array:
+    """A difference matrix and its translates (D. M. Johnson, A. L. Dulmage, N. S. Mendelsohn, Canad. J. Math. 13 (1961)
+    356-372)."""
+    moduli, rows = _DIFFERENCE_MATRICES[n]
+    matrix = np.array([[0] * n, list(range(n)), *rows]).T
+    translates = AbelianGroup(moduli).add(matrix[:, None], np.arange(n)[None, :, None])
+    number = np.broadcast_to(np.arange(n)[:, None, None], (n, n, 1))
+    return np.concatenate([number, translates], axis=2).reshape(n * n, -1)[:, :k]
 
 
 def _find_wilson(k: int, n: int) -> Method | None:
