@@ -11,6 +11,7 @@ from bibdlib.constructions.registry import CONSTRUCTIONS, Match, Matches, regist
 from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.fields import finite_field
 from bibdlib.groups import cyclic, develop
+from bibdlib.implicit_triples import BoseTriples, SkolemTriples
 from bibdlib.numbers import prime_power
 from bibdlib.parameters import Parameters
 
@@ -24,7 +25,12 @@ def _matches_bose(p: Parameters) -> Matches:
         yield Match({"v": p.v})
 
 
-@register(title="Bose's triple systems", reference="R. C. Bose, Ann. Eugenics 9 (1939) 353-399", matches=_matches_bose)
+@register(
+    title="Bose's triple systems",
+    reference="R. C. Bose, Ann. Eugenics 9 (1939) 353-399",
+    matches=_matches_bose,
+    implicit=BoseTriples,
+)
 def bose_triple_system(v: int) -> npt.NDArray[Any]:
     """(v, 3, 1) for v = 3 mod 6, v >= 9 or 3: three copies of Z_n and the operation x o y = (x + y) / 2.
 
@@ -43,10 +49,16 @@ def _matches_skolem(p: Parameters) -> Matches:
         yield Match({"v": p.v})
 
 
+def _implicit_skolem(v: int) -> SkolemTriples | None:
+    """None for prime powers: they have cyclotomic families, which differences prove and not only a sample."""
+    return None if prime_power(v) else SkolemTriples(v)
+
+
 @register(
     title="Skolem's triple systems",
     reference="T. Skolem, Math. Scand. 6 (1958) 273-280",
     matches=_matches_skolem,
+    implicit=_implicit_skolem,
 )
 def skolem_triple_system(v: int) -> npt.NDArray[Any]:
     """(v, 3, 1) for v = 1 mod 6: three copies of Z_2t and a point at infinity.

@@ -14,9 +14,11 @@ from bibdlib.constructions.difference_sets import (
     twin_prime_difference_set,
 )
 from bibdlib.constructions.finite_geometry import affine_geometry, projective_geometry
+from bibdlib.constructions.triple_systems import bose_triple_system, skolem_triple_system
 from bibdlib.groups import cyclic
 from bibdlib.implicit import DevelopedDesign, ImplicitDesign
 from bibdlib.implicit_geometry import AffineHyperplanes, AffineLines, ProjectiveHyperplanes, ProjectiveLines
+from bibdlib.implicit_triples import BoseTriples, SkolemTriples
 from bibdlib.verify import _count_differences, _transform_differences, verify, verify_sample
 
 SPACES = [(2, 2), (2, 3), (2, 4), (2, 9), (3, 2), (3, 3), (3, 4), (4, 2)]
@@ -31,6 +33,8 @@ PAIRS: list[tuple[ImplicitDesign, Design]] = [
     *((AffineHyperplanes(n, q), affine_geometry(n, q, n - 1)) for n, q in SPACES),
     *((ProjectiveLines(n, q), projective_geometry(n, q, 1)) for n, q in SPACES),
     *((AffineLines(n, q), affine_geometry(n, q, 1)) for n, q in SPACES),
+    *((BoseTriples(v), bose_triple_system(v)) for v in (3, 9, 15, 33)),
+    *((SkolemTriples(v), skolem_triple_system(v)) for v in (7, 13, 19, 37)),
     *((DevelopedDesign(family.group, family.base_blocks), family.design()) for family in FAMILIES),
 ]
 BOTH_KINDS: list[BlockDesign] = [design for pair in PAIRS for design in pair]
