@@ -189,7 +189,7 @@ def test_bad_base_blocks_are_refused(bases, message):
         DevelopedDesign(cyclic(7), np.array(bases))
 
 
-@pytest.mark.parametrize(("v", "k"), [(4295163907, 65538), (4295098369, 65537), (100_003, 3)])
+@pytest.mark.parametrize(("v", "k"), [(4295163907, 65538), (4295098369, 65537), (100_003, 3), (100_005, 3)])
 def test_a_design_too_large_says_how_large_and_offers_the_implicit_one(v, k):
     with pytest.raises(DesignTooLarge, match=rf"{v}.* blocks of {k} points.* GiB.*construct_implicit\({v}, {k}, 1\)"):
         bibdlib.construct(v, k)
@@ -199,7 +199,7 @@ def test_a_design_too_large_says_how_large_and_offers_the_implicit_one(v, k):
 
 def test_a_design_too_large_without_implicit_form_offers_none():
     with pytest.raises(DesignTooLarge) as error:
-        bibdlib.construct(100_005, 3)
+        bibdlib.construct(100_002, 3, 2)
     assert "construct_implicit" not in str(error.value)
 
 
