@@ -5,7 +5,7 @@
 >>> search(Parameters(41, 5, 1), "Z41").design()
 Design(v=41, b=82, r=10, k=5, lam=1)
 
-Needs numba for `method="annealing"` and OR-tools for `method="exact"`: ``pip install iddl[search]``.
+Every method but "annealing" needs OR-tools: ``pip install "iddl[search]"``.
 """
 
 from bibdlib.search.ladder import ladder

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibdlib.errors import InvalidParameters
+from bibdlib.extras import load
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.outcome import Outcome
@@ -97,7 +98,7 @@ class OrbitEquations:
 
     def round(self, number: int) -> Outcome:
         """Solve for at most 2^number seconds of the solver's deterministic clock."""
-        from ortools.sat.python import cp_model
+        cp_model = load("ortools.sat.python.cp_model", "search")
 
         lam = self.parameters.lam
         model = cp_model.CpModel()

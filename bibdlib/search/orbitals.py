@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibdlib.errors import InvalidParameters
+from bibdlib.extras import load
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, permutation_group
 from bibdlib.search.outcome import Outcome
@@ -68,7 +69,7 @@ class OrbitalIncidence:
 
     def round(self, number: int) -> Outcome:
         """Solve for at most 2^number seconds of the solver's deterministic clock."""
-        from ortools.sat.python import cp_model
+        cp_model = load("ortools.sat.python.cp_model", "search")
 
         model, chosen = self._model()
         solver = cp_model.CpSolver()
@@ -87,7 +88,7 @@ class OrbitalIncidence:
         return Outcome(0, base_blocks)
 
     def _model(self) -> tuple[Any, list[Any]]:
-        from ortools.sat.python import cp_model
+        cp_model = load("ortools.sat.python.cp_model", "search")
 
         p = self.parameters
         model = cp_model.CpModel()

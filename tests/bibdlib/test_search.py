@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from bibdlib import NotADesign, Parameters, verify
 from bibdlib.cli import main
 from bibdlib.errors import InvalidParameters
+from bibdlib.extras import MissingExtra
 from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, search, subset_orbits
 from bibdlib.search.annealing import Annealing
@@ -229,3 +231,10 @@ def test_the_command_prints_an_entry(capsys, tmp_path):
 def test_the_command_climbs_the_ladder(capsys):
     assert main(["search", "21", "6", "3", "--time-limit", "5"]) == 0
     assert json.loads(capsys.readouterr().out)["v"] == 21
+
+
+@pytest.mark.parametrize("method", ["exact", "orbitals"])
+def test_without_ortools_the_error_says_what_to_install(monkeypatch, method):
+    monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
+    with pytest.raises(MissingExtra, match=r"iddl\[search\]"):
+        search(Parameters(15, 7, 3), "Z15", method=method)
