@@ -98,7 +98,7 @@ def main(
 ) -> None:
     """Make every run that is not in the JSON yet, then print the table."""
     console = Console()
-    cells = [Cell(d, edge) for d in density or [0.04, 0.14]]
+    cells = [Cell(d, edge) for d in density or [0.05, 0.14]]
     runs = json.loads(output.read_text())["runs"] if output.exists() else {}
     dataset = load(data, data_dir)
     for seed in range(seeds):

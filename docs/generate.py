@@ -10,6 +10,7 @@ from pkgutil import walk_packages
 from types import ModuleType
 
 import typer
+from results import results
 from typer.cli import get_docs_for_click
 
 import bibdlib
@@ -42,12 +43,14 @@ ROOMS = {
 
 R_MAX = 41
 
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
 COMMANDS = {"bibd": "bibdlib.cli", "iddl-prune": "iddl_prune.cli"}
 
 
 def generate(folder: Path) -> None:
     """Write the pages to the folder; one that would not change keeps its time, so that Sphinx skips it."""
-    pages = {"constructions.md": _constructions(), "designs.md": _designs()}
+    pages = {"constructions.md": _constructions(), "designs.md": _designs(), "results.md": results(RESULTS)}
     for package, headings in ROOMS.items():
         rooms = {module.__name__: module for module in _rooms(package)}
         pages[f"{package}.md"] = _index(package, headings, rooms)

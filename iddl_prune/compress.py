@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from iddl_prune.convert import prune_
+from iddl_prune.errors import InvalidArgument
 from iddl_prune.importance import calibration_inputs
 from iddl_prune.plan import plan
 from iddl_prune.recover import repair_
@@ -45,11 +46,13 @@ def compress(
     Raises
     ------
     InvalidArgument
-        If an argument breaks its rule.
+        If an argument breaks its rule, or no layer can be converted at this density.
     """
     device = next((parameter.device for parameter in model.parameters()), None)
     inputs = None if calibration is None else calibration_inputs(calibration).to(device)
     decided = plan(model, example_inputs, density=density, design=design, calibration=inputs, **options)
+    if not decided.layers:
+        raise InvalidArgument(f"Argument 'density' must leave a layer to convert, not {density}:\n{decided}")
     sparse = prune_(copy.deepcopy(model), decided)
     if repair and inputs is not None:
         repair_(sparse, model, inputs)

@@ -176,10 +176,6 @@ def _pruned(
         console.print(str(decided), highlight=False, soft_wrap=True)
     else:
         console.print("the same layers and degrees, the blocks drawn at random")
-    if not decided.layers:
-        raise InvalidArgument(
-            f"Argument 'density' = {settings.density} leaves no layer to convert; see the reasons above."
-        )
     return model, decided
 
 

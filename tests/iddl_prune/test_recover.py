@@ -100,3 +100,8 @@ def test_compress_is_plan_convert_repair_and_leaves_the_dense_model_alone() -> N
     assert sparse.plan == plan(dense, INPUTS[:2], density=0.4, calibration=INPUTS)
     assert all(torch.equal(value, by_steps.state_dict()[name]) for name, value in sparse.state_dict().items())
     assert all(torch.equal(value, before[name]) for name, value in dense.state_dict().items())
+
+
+def test_compress_refuses_a_density_that_leaves_nothing_to_convert() -> None:
+    with pytest.raises(InvalidArgument, match=r"'density'.*(\n.*)*too narrow"):
+        compress(network(), INPUTS[:2], density=0.01)
