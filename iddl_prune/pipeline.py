@@ -50,7 +50,7 @@ class Settings:
     checkpoint
         A trained dense model; without one it is trained first, and kept beside the output for the next run.
     training
-        Of the sparse models; the dense one is trained for `dense_epochs` with the same settings.
+        Of the sparse models; the dense one is trained with the same settings but for `dense_epochs` and `dense_lr`.
     output
         Folder of this run.
     resume
@@ -77,6 +77,7 @@ class Settings:
     checkpoint: Path | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
     dense_epochs: int = 10
+    dense_lr: float = 0.05
     output: Path = Path("runs/latest")
     resume: bool = False
     timing_seconds: float = 5.0
@@ -142,7 +143,7 @@ def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.M
     spec = ModelSpec(settings.model, dataset.num_classes, dataset.input_shape)
     torch.manual_seed(settings.training.seed)
     model = spec.build()
-    config = replace(settings.training, epochs=settings.dense_epochs)
+    config = replace(settings.training, epochs=settings.dense_epochs, lr=settings.dense_lr)
     kept = settings.output.parent / "dense" / f"{_file_name(settings.model, settings.data)}-{_digest(config)}.pt"
     if kept.exists():
         console.print(f"{settings.model} trained before: {kept}")
