@@ -76,7 +76,7 @@ def _accuracy(folder: Path) -> Iterator[str]:
         for cell in cells:
             mine = [run for run in runs if run["method"] == method and (run["density"], run["edge"]) == cell]
             after, before = ([100 * run[what] for run in mine] for what in ("accuracy", "before"))
-            row.append(f"{_spread(after)} ({mean(before):.1f})")
+            row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
         rows.append(row)
     yield from _table(("method", *(f"{density:.0%} kept, tile {edge}" for density, edge in cells)), rows)
 
