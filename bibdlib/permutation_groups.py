@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -55,17 +56,7 @@ class PermutationGroup:
         InvalidParameters
             If there are more than 200000.
         """
-        elements = np.arange(self.v)[None, :]
-        frontier = elements
-        seen = {frontier[0].tobytes()}
-        while len(frontier):
-            images = self.generators[:, frontier].reshape(-1, self.v)
-            fresh = [image for image in images if image.tobytes() not in seen and not seen.add(image.tobytes())]  # type: ignore[func-returns-value]
-            frontier = np.array(fresh, dtype=np.int64).reshape(-1, self.v)
-            elements = np.concatenate([elements, frontier])
-            if len(elements) > _LARGEST:
-                raise InvalidParameters(f"Argument 'group' must have at most {_LARGEST} elements: {self.name}.")
-        return elements
+        return self._reached(np.arange(self.v), lambda rows: self.generators[:, rows], most=_LARGEST)
 
     @property
     def order(self) -> int:
@@ -93,15 +84,23 @@ class PermutationGroup:
 
     def orbit(self, block: Any) -> Permutations:
         """The different images of a block, shape (length, k), rows sorted."""
-        frontier = np.sort(np.asarray(block, dtype=np.int64))[None, :]
-        found = frontier
-        seen = {frontier[0].tobytes()}
-        while len(frontier):
-            images = np.sort(self.generators[:, frontier].reshape(-1, frontier.shape[1]), axis=1)
-            fresh = [image for image in images if image.tobytes() not in seen and not seen.add(image.tobytes())]  # type: ignore[func-returns-value]
-            frontier = np.array(fresh, dtype=np.int64).reshape(-1, frontier.shape[1])
-            found = np.concatenate([found, frontier])
-        return found
+        start = np.sort(np.asarray(block, dtype=np.int64))
+        return self._reached(start, lambda rows: np.sort(self.generators[:, rows], axis=-1))
+
+    def _reached(
+        self, start: Permutations, images: Callable[[Permutations], Permutations], most: int | None = None
+    ) -> Permutations:
+        """All rows that images lead to from one row, in the order in which they are met."""
+        found = [start[None, :]]
+        seen = {start.tobytes()}
+        while len(found[-1]):
+            met = {row.tobytes(): row for row in images(found[-1]).reshape(-1, len(start))}
+            fresh = [row for key, row in met.items() if key not in seen]
+            seen.update(met)
+            found.append(np.array(fresh, dtype=np.int64).reshape(-1, len(start)))
+            if most is not None and len(seen) > most:
+                raise InvalidParameters(f"Argument 'group' must have at most {most} elements: {self.name}.")
+        return np.concatenate(found)
 
     def develop(self, base_blocks: Any) -> Permutations:
         """The orbits of the base blocks one after the other, shape (b, k); a base block listed twice counts twice."""
