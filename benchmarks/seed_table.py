@@ -42,7 +42,7 @@ SEEDS = {
 HIDDEN = (100,)
 CALIBRATION = 512
 MLP = TrainConfig(batch_size=128, lr=0.05, warmup=0.05)
-RESNET = TrainConfig(batch_size=128, lr=0.01, warmup=0.1, label_smoothing=0.1)
+RESNET = TrainConfig(batch_size=128, lr=0.02, warmup=0.1, label_smoothing=0.1)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

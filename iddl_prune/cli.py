@@ -50,7 +50,7 @@ def prune(
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning.")] = 6,
     dense_epochs: Annotated[int, typer.Option(min=0, help="Epochs of the dense model, if it is to be trained.")] = 8,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.01,
+    lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.02,
     dense_lr: Annotated[float, typer.Option(help="The same of the dense model, if it is to be trained.")] = 0.05,
     distillation: Annotated[
         float, typer.Option(help="Share of the loss that asks for the dense model's answers.")
