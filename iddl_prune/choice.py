@@ -10,7 +10,7 @@ from math import log
 import bibdlib
 from iddl_prune.errors import InvalidArgument
 
-__all__ = ["EDGES", "Choice", "choose"]
+__all__ = ["EDGES", "Choice", "check_choice", "choose"]
 
 EDGES = (64, 32, 16, 8, 4, 2, 1)
 
@@ -40,10 +40,7 @@ def choose(in_features: int, out_features: int, density: float, edge: int | None
 
     Returns None where the layer is too narrow for any such design.
     """
-    if not 0 < density < 1:
-        raise InvalidArgument(f"Argument 'density' must lie between 0 and 1, not {density}.")
-    if edge is not None and edge < 1:
-        raise InvalidArgument(f"Argument 'edge' must be at least 1, not {edge}.")
+    check_choice(density, edge)
     for candidate_edge in EDGES if edge is None else (edge,):
         points, blocks = -(-in_features // candidate_edge), -(-out_features // candidate_edge)
         for p in sorted(_fitting(points, blocks, density), key=lambda p: _rank(p, density)):
@@ -51,6 +48,14 @@ def choose(in_features: int, out_features: int, density: float, edge: int | None
             if recipe is not None:
                 return Choice(recipe, candidate_edge, _reason(p, density, candidate_edge, points, blocks))
     return None
+
+
+def check_choice(density: float, edge: int | None) -> None:
+    """Raise InvalidArgument unless 0 < density < 1 and edge, if it is given, is at least 1."""
+    if not 0 < density < 1:
+        raise InvalidArgument(f"Argument 'density' must lie between 0 and 1, not {density}.")
+    if edge is not None and edge < 1:
+        raise InvalidArgument(f"Argument 'edge' must be at least 1, not {edge}.")
 
 
 def _fitting(points: int, blocks: int, density: float) -> Iterator[bibdlib.Parameters]:

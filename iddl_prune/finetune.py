@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from iddl_prune.errors import PruneError
+from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.mode import in_eval_mode
 from iddl_prune.run import Epoch, History, Interrupt, Run, TrainConfig
 
@@ -77,12 +77,14 @@ def train(
 
     Raises
     ------
+    InvalidArgument
+        If this machine has no such accelerator, devices or precision.
     KeyboardInterrupt
         On Ctrl-C, after the step is finished and the checkpoint written; a second Ctrl-C stops at once.
     PruneError
         If the loss is no longer finite, or the checkpoint cannot be resumed under this config.
     """
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+    fabric = _fabric(config)
     fabric.launch()
     wrapped, optimizer = fabric.setup(model, _optimizer(model, config))
     if teacher is not None:
@@ -132,6 +134,15 @@ def evaluate(model: nn.Module, examples: Examples, *, batch_size: int = 512) -> 
     """Share of the examples (0..1) that a model puts in their class; on the model's device, in its own precision."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     return _right(model, examples, range(len(examples)), batch_size, device) / len(examples)
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    told = {name: getattr(config, name) for name in ("accelerator", "devices", "precision")}
+    try:
+        return Fabric(**told)
+    except (RuntimeError, ValueError, TypeError) as error:
+        asked = ", ".join(f"'{name}' = {value!r}" for name, value in told.items())
+        raise InvalidArgument(f"Arguments {asked} must be what this machine has: {error}") from error
 
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -183,7 +183,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             "model.state_dict(), or safetensors."
         ) from error
     except Exception as error:  # safetensors and torch raise a dozen kinds for a file that is cut short
-        raise PruneError(f"{path} cannot be read; it may be cut short: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise PruneError(f"{path} cannot be read; it may be cut short: {reason}") from error
     for key in ("state_dict", "model"):
         if isinstance(tensors, dict) and isinstance(tensors.get(key), dict):
             tensors = tensors[key]

@@ -15,9 +15,10 @@ from rich.rule import Rule
 from torch import nn
 
 from iddl_prune.checkpoint import save_pretrained
+from iddl_prune.choice import check_choice
 from iddl_prune.compress import compress
 from iddl_prune.data import Dataset, load
-from iddl_prune.errors import InvalidArgument
+from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.files import write_whole
 from iddl_prune.finetune import History, TrainConfig, evaluate, train
 from iddl_prune.measure import machine, measure
@@ -61,7 +62,7 @@ class Settings:
     Raises
     ------
     InvalidArgument
-        If the design is none of the three.
+        If the design is none of the three, or density or edge is out of its range.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.design not in _DESIGNS:
             raise InvalidArgument(f"Argument 'design' must be one of {', '.join(_DESIGNS)}, not {self.design!r}.")
+        check_choice(self.density, self.edge)
 
 
 def run(settings: Settings, console: Console) -> dict[str, Outcome]:
@@ -172,12 +174,21 @@ def _pruned(
             seed=settings.training.seed,
         )
     decided: Plan = model.plan  # type: ignore[assignment]
+    _same_plan(settings, design, decided)
     write_whole(settings.output / f"plan-{design}.txt", f"{decided}\n".encode())
     if design == settings.design:
         console.print(str(decided), highlight=False, soft_wrap=True)
     else:
         console.print("the same layers and degrees, the blocks drawn at random")
     return model, decided
+
+
+def _same_plan(settings: Settings, design: str, decided: Plan) -> None:
+    """Keep the plan beside the state of the training; refuse to resume a state that another plan led to."""
+    path = settings.output / "state" / f"{design}-plan.json"
+    if settings.resume and path.exists() and Plan.from_dict(json.loads(path.read_text())) != decided:
+        raise PruneError(f"{path} is of other settings than these; resume with the old ones, or without --resume.")
+    write_whole(path, (json.dumps(decided.to_dict()) + "\n").encode())
 
 
 def _file_name(*parts: str) -> str:

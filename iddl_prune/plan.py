@@ -14,7 +14,7 @@ from torch import nn
 
 import bibdlib
 from iddl_prune.assign import fit as fit_pattern
-from iddl_prune.choice import choose
+from iddl_prune.choice import check_choice, choose
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.importance import calibration_inputs, input_power, worth
 from iddl_prune.mode import in_eval_mode
@@ -184,8 +184,7 @@ def plan(
     """
     if design not in DESIGNS:
         raise InvalidArgument(f"Argument 'design' must be one of {', '.join(DESIGNS)}, not {design!r}.")
-    if not 0 < density < 1:
-        raise InvalidArgument(f"Argument 'density' must lie between 0 and 1, not {density}.")
+    check_choice(density, edge)
     reached = _order_of_calls(model, example_inputs)
     rules = _Rules(model, reached)
     layers: dict[str, LayerPlan] = {}

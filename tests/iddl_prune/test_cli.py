@@ -60,6 +60,12 @@ def test_the_saved_model_is_the_measured_one(output: Path) -> None:
     assert evaluate(model, load("digits").test) == metrics["models"]["bibd"]["measurement"]["accuracy"]
 
 
+def test_a_density_without_a_design_is_refused(tmp_path: Path) -> None:
+    result = run("mlp", "--density", "0.001", "--dense-epochs", "0", "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "too narrow" in result.output
+
+
 def test_the_dense_model_is_kept_for_the_next_run(output: Path) -> None:
     result = run("mlp", *SMALL, "--design", "dense", "--output", output.parent / "again")
     assert result.exit_code == 0
@@ -81,11 +87,14 @@ def test_a_checkpoint_is_taken_as_it_is(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("mlp", "--density", "1.5"), "'density' must lie between 0 and 1, not 1.5"),
+        (("mlp", "--edge", "0"), "'edge' must be at least 1, not 0"),
+        (("mlp", "--device", "no_such_device"), "'accelerator' = 'no_such_device'"),
+        (("mlp", "--devices", "0"), "'devices' = 0"),
+        (("mlp", "--precision", "5-bit"), "'precision' = '5-bit'"),
         (("no_such_net",), "no_such_net"),
         (("mlp", "--data", "no_such_set"), "no_such_set"),
         (("mlp", "--data", "cifar10", "--data-dir", "nowhere"), "--download"),
         (("mlp", "--checkpoint", "nowhere.pt"), "nowhere.pt"),
-        (("mlp", "--density", "0.001", "--dense-epochs", "0"), "density"),
     ],
 )
 def test_bad_use_is_one_clear_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -93,6 +102,14 @@ def test_bad_use_is_one_clear_line(arguments: tuple[str, ...], message: str, tmp
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+    assert not (tmp_path / "dense").exists(), "nothing is trained before the arguments are checked"
+
+
+def test_a_state_is_not_resumed_under_another_plan(output: Path) -> None:
+    assert run("mlp", *SMALL, "--output", output, "--resume").exit_code == 0
+    result = run("mlp", *SMALL, "--no-fit", "--output", output, "--resume")
+    assert result.exit_code == 2
+    assert "other settings" in result.output
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
