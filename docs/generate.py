@@ -35,7 +35,7 @@ ROOMS = {
         "Patterns": ("pattern", "choice", "assign", "importance"),
         "Layers and models": ("layers", "ops*", "plan", "convert", "checkpoint", "export"),
         "Data, models, training": ("data", "models", "finetune", "run", "recover"),
-        "Figures and pictures": ("measure", "report", "pictures", "pipeline", "baselines"),
+        "Figures and pictures": ("measure", "inventory", "report", "pictures", "pipeline", "baselines"),
         "Small things": ("errors", "files", "mode"),
         "More rooms": ("*",),
     },
@@ -69,7 +69,7 @@ def generate(folder: Path) -> None:
 def _rooms(package: str) -> Iterator[ModuleType]:
     """The modules that define something public."""
     for found in walk_packages(import_module(package).__path__, f"{package}."):
-        if not found.name.endswith((".cli", ".__main__")):
+        if ".cli" not in found.name and not found.name.endswith(".__main__"):
             module = import_module(found.name)
             if _own(module):
                 yield module

@@ -52,7 +52,9 @@ def test_the_sessions_of_a_page_go_as_it_shows(page, monkeypatch, tmp_path):
 def test_a_command_is_one_and_prints_what_the_page_shows(command, output, capfdbinary):
     program, *arguments = shlex.split(command)
     app = typer.main.get_command((bibdlib.cli if program == "bibd" else iddl_prune.cli).app)
-    app.make_context(program, list(arguments))
+    group = app.make_context(program, list(arguments))
+    _, command_of_group, rest = app.resolve_command(group, [*group._protected_args, *group.args])
+    command_of_group.make_context(program, rest, parent=group)
     if output:
         bibdlib.cli.main(arguments)
         assert capfdbinary.readouterr().out.decode() == output

@@ -1,9 +1,8 @@
-"""The command `iddl-prune`."""
+"""`iddl-prune MODEL`: the whole way from a dense model to a measured sparse one."""
 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,13 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from iddl_prune.errors import PruneError
 from iddl_prune.finetune import TrainConfig
 from iddl_prune.pipeline import Settings, run
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+__all__ = ["prune"]
 
 
 class Design(StrEnum):
@@ -29,7 +25,6 @@ class Design(StrEnum):
     dense = "dense"
 
 
-@app.command()
 def prune(
     model: Annotated[str, typer.Argument(help="mlp, resnet18, any torchvision name, or package.module:factory.")],
     design: Annotated[Design, typer.Option(help="bibd (with its random control), random, or dense.")] = Design.bibd,
@@ -68,48 +63,36 @@ def prune(
 ) -> None:
     """Connect a dense model by a design, fine-tune it, and measure it beside the dense and a random one."""
     console = Console()
-    try:
-        settings = Settings(
-            model=model,
-            design=design.value,
-            density=density,
-            edge=edge,
-            fit=fit,
-            repair=repair,
-            calibration=calibration,
-            data=data,
-            data_dir=data_dir,
-            download=download,
-            checkpoint=checkpoint,
-            training=TrainConfig(
-                epochs=epochs,
-                batch_size=batch_size,
-                lr=lr,
-                distillation=distillation,
-                accelerator=device,
-                devices=int(devices) if devices.lstrip("-").isdigit() else devices,
-                precision=precision,
-                workers=workers,
-                seed=seed,
-            ),
-            dense_epochs=dense_epochs,
-            dense_lr=dense_lr,
-            output=output or Path("runs") / re.sub(r"[^\w.]+", "-", f"{model}-{data}-{design.value}"),
-            resume=resume,
-        )
-        run(_quick(settings) if quick else settings, console)
-    except PruneError as error:
-        typer.echo(f"iddl-prune: {error}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as stop:
-        typer.echo(f"iddl-prune: {stop or 'stopped'} Go on with the same command and --resume.", err=True)
-        raise typer.Exit(130) from stop
+    settings = Settings(
+        model=model,
+        design=design.value,
+        density=density,
+        edge=edge,
+        fit=fit,
+        repair=repair,
+        calibration=calibration,
+        data=data,
+        data_dir=data_dir,
+        download=download,
+        checkpoint=checkpoint,
+        training=TrainConfig(
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            distillation=distillation,
+            accelerator=device,
+            devices=int(devices) if devices.lstrip("-").isdigit() else devices,
+            precision=precision,
+            workers=workers,
+            seed=seed,
+        ),
+        dense_epochs=dense_epochs,
+        dense_lr=dense_lr,
+        output=output or Path("runs") / re.sub(r"[^\w.]+", "-", f"{model}-{data}-{design.value}"),
+        resume=resume,
+    )
+    run(_quick(settings) if quick else settings, console)
 
 
 def _quick(settings: Settings) -> Settings:
     return replace(settings, training=replace(settings.training, epochs=1), dense_epochs=1, timing_seconds=1.0)
-
-
-def main() -> None:
-    """Entry point of the command."""
-    sys.exit(app())
