@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from torch import nn
 
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
+from iddl_prune.pattern import SparsePattern
 from iddl_prune.plan import LayerPlan, Plan
 
-__all__ = ["pattern_layers", "prune_"]
+__all__ = ["connect_", "pattern_layers", "prune_"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -25,7 +27,22 @@ def prune_(model: Model, plan: Plan) -> Model:
     InvalidArgument
         If the model lacks a layer of the plan, or has it in another shape.
     """
-    sparse = {name: _sparse(model, name, layer) for name, layer in plan.layers.items()}
+    for name, layer in plan.layers.items():
+        _check(model, name, layer)
+    return connect_(model, {name: layer.pattern() for name, layer in plan.layers.items()})
+
+
+def connect_(model: Model, patterns: Mapping[str, SparsePattern]) -> Model:
+    """Replace, in place, each named Linear or Conv2d by the layer that keeps the weights of its pattern.
+
+    Every new layer is made before the first one is put in, so patterns that do not fit change nothing.
+
+    Raises
+    ------
+    InvalidArgument
+        If a layer is neither, or has other widths than its pattern.
+    """
+    sparse = {name: _sparse(model.get_submodule(name), pattern) for name, pattern in patterns.items()}
     for name, module in sparse.items():
         parent, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(parent), attribute, module)
@@ -37,7 +54,7 @@ def pattern_layers(model: nn.Module) -> dict[str, PatternLayer]:
     return {name: module for name, module in model.named_modules() if isinstance(module, PatternLayer)}
 
 
-def _sparse(model: nn.Module, name: str, layer: LayerPlan) -> PatternLayer:
+def _check(model: nn.Module, name: str, layer: LayerPlan) -> None:
     try:
         module = model.get_submodule(name)
     except AttributeError as error:
@@ -48,7 +65,11 @@ def _sparse(model: nn.Module, name: str, layer: LayerPlan) -> PatternLayer:
         raise InvalidArgument(
             f"Argument 'plan' expects {name!r} to be a {layer.kind} {shape}, not {found[0]} {found[1]}."
         )
+
+
+def _sparse(module: nn.Module, pattern: SparsePattern) -> PatternLayer:
     if isinstance(module, nn.Conv2d):
-        return BIBDConv2d.from_dense(module, layer.pattern())
-    assert isinstance(module, nn.Linear)
-    return BIBDLinear.from_dense(module, layer.pattern())
+        return BIBDConv2d.from_dense(module, pattern)
+    if isinstance(module, nn.Linear):
+        return BIBDLinear.from_dense(module, pattern)
+    raise InvalidArgument(f"Argument 'patterns' must name Linear and Conv2d layers, not a {type(module).__name__}.")
