@@ -123,7 +123,7 @@ def test_ctrl_c_leaves_a_state_and_resume_goes_on(tmp_path: Path) -> None:
             break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "--resume" in errors
     assert (tmp_path / "out" / "state" / "bibd.pt").exists()
     again = subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
