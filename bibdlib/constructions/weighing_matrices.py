@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,12 @@ import numpy.typing as npt
 
 from bibdlib.constructions.parallel_classes import hyperplane_labels, products, projective_points
 from bibdlib.constructions.registry import Match, Matches, register
+from bibdlib.design import Design
 from bibdlib.fields import finite_field
 from bibdlib.numbers import prime_power
 from bibdlib.parameters import Parameters
 
-__all__ = ["balanced_weighing_matrix", "woven_symmetric_design"]
+__all__ = ["balanced_weighing_matrix", "woven_from_hadamard", "woven_symmetric_design"]
 
 
 def balanced_weighing_matrix(r: int, m: int) -> npt.NDArray[np.int64]:
@@ -32,18 +35,24 @@ def balanced_weighing_matrix(r: int, m: int) -> npt.NDArray[np.int64]:
     return np.asarray(exponents[rows[:, None] + rows])
 
 
-def _matches_woven(p: Parameters) -> Matches:
-    # k = r^m, order k - lam and v = 1 + q r (r^m - 1) / (r - 1) leave one q for each r.
+def _powers(p: Parameters) -> Iterator[tuple[int, int, int]]:
+    """The r, m and q for which k = r^m, r a prime power, m > 1, and v = 1 + q r (r^m - 1) / (r - 1)."""
     witness = prime_power(p.k) if p.is_symmetric else None
     if witness:
         prime, exponent = witness
         for m in range(2, exponent + 1):
             r = prime ** (exponent // m)
             q, remainder = divmod((p.v - 1) * (r - 1), r * (p.k - 1))
-            if exponent % m == 0 and remainder == 0 and prime_power(q):
-                for d in range(2, r.bit_length() + 1):
-                    if (q**d - 1) // (q - 1) == r:
-                        yield Match({"q": q, "d": d, "m": m})
+            if exponent % m == 0 and remainder == 0:
+                yield r, m, q
+
+
+def _matches_woven(p: Parameters) -> Matches:
+    for r, m, q in _powers(p):
+        if prime_power(q):
+            for d in range(2, r.bit_length() + 1):
+                if (q**d - 1) // (q - 1) == r:
+                    yield Match({"q": q, "d": d, "m": m})
 
 
 @register(
@@ -69,4 +78,37 @@ def woven_symmetric_design(q: int, d: int, m: int) -> npt.NDArray[Any]:
     on_inner = (shifted[..., None] == np.arange(q)) & (weights >= 0)[:, None, :, None, None]
     incidence = np.concatenate([on_outer, on_inner.reshape(-1, classes, r, q)]).reshape(-1, classes * r * q)
     blocks = np.nonzero(incidence.T)[1].reshape(-1, r**m)
+    return np.concatenate([blocks, np.arange(r**m)[None]])
+
+
+def _matches_woven_from_hadamard(p: Parameters) -> Matches:
+    for r, m, q in _powers(p):
+        if q == 2 and r % 2:
+            yield Match({"m": m}, (Parameters(2 * r + 1, r, (r - 1) // 2),))
+
+
+@register(
+    title="symmetric design woven from a Hadamard design by a weighing matrix",
+    reference="A. E. Brouwer, An infinite series of symmetric designs, Math. Centrum Amsterdam ZW 136/80 (1980)",
+    matches=_matches_woven_from_hadamard,
+)
+def woven_from_hadamard(hadamard: Design, m: int) -> npt.NDArray[Any]:
+    """A Hadamard design (2r + 1, r, (r - 1)/2), r a power of an odd prime, gives
+    (1 + 2r (r^m - 1)/(r - 1), r^m, r^(m-1) (r - 1)/2).
+
+    Blocks are (class j of AG(m, r), block c but the first of the Hadamard design): points of AG(m, r) lie on it if c
+    holds the point of the first block with their label in j; points of the i-th copy of the residual design if
+    they lie on c, or if they do not, by the sign of entry (i, j).
+    """
+    r = hadamard.k
+    weights = balanced_weighing_matrix(r, m)
+    incidence = hadamard.incidence_matrix() == 1
+    on_first, rest = incidence[:, 0], incidence[:, 1:]
+    on_outer = rest[on_first][hyperplane_labels(m, r)]
+    on_inner = (rest[~on_first][None, :, None] ^ (weights % 2 == 1)[:, None, :, None]) & (weights >= 0)[
+        :, None, :, None
+    ]
+    columns = len(weights) * 2 * r
+    joined = np.concatenate([on_outer.reshape(-1, columns), on_inner.reshape(-1, columns)])
+    blocks = np.nonzero(joined.T)[1].reshape(-1, r**m)
     return np.concatenate([blocks, np.arange(r**m)[None]])

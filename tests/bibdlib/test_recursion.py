@@ -33,6 +33,8 @@ def through(name: str, v: int, k: int, lam: int = 1, **arguments: int):
         ("pairwise_balanced", (29, 4, 3), {}),
         ("pairwise_balanced", (73, 4, 3), {"extra": 1}),
         ("designs_on_blocks", (28, 3, 2), {}),
+        ("woven_from_hadamard", (61, 25, 10), {"m": 2}),
+        ("woven_from_hadamard", (79, 27, 9), {"m": 3}),
     ],
 )
 def test_each_way_of_recursion_gives_designs(name, parameters, arguments):
