@@ -1,172 +1,426 @@
-"""Does the design matter, or the fit, or the repair? An MLP pruned in several ways, fine-tuned alike.
+"""How accurate is a network connected by designs, beside the same network pruned in other ways?
 
     python benchmarks/accuracy.py --data-dir data --data fashion-mnist
+    python benchmarks/accuracy.py --data-dir data --model resnet18 --data cifar10 \
+        --checkpoint resnet18_cifar10.safetensors --density 0.25 --density 0.125 --tile 8 --seeds 1
 
-Every method starts from the same dense network of its seed, keeps the same share of the weights of the same layers,
-and is fine-tuned for as many epochs on the same batches with the dense network as teacher. Each run is written to
-the JSON when it is done and not made twice.
+Every method starts from the same dense network of its seed (a narrow network starts from nothing and gets the epochs
+of the dense one besides), keeps the same share of the same layers, and is fine-tuned for as many epochs on the same
+batches in the same order with the dense network as teacher. Each run is written to the JSON when it is done and not
+made twice. Any number of these commands may work on the same JSON at once: a run that another one is making
+is left to it.
 """
 
 from __future__ import annotations
 
 import copy
+import fcntl
 import json
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
-from iddl_prune import compress, plan
+from iddl_prune import Plan, SparsePattern, baselines, compress, pattern_layers, plan, repair_
+from iddl_prune.convert import connect_
 from iddl_prune.data import Dataset, load
 from iddl_prune.files import write_whole
 from iddl_prune.finetune import TrainConfig, evaluate, train
-from iddl_prune.measure import machine
-from iddl_prune.models import ModelSpec
+from iddl_prune.importance import input_power, worth
+from iddl_prune.layers import PatternLayer
+from iddl_prune.measure import count_weights, machine, time_models
+from iddl_prune.mode import in_eval_mode
+from iddl_prune.models import ModelSpec, load_checkpoint
+from iddl_prune.ops import KERNELS
 
-DENSE = TrainConfig(epochs=10, lr=0.05, label_smoothing=0.0)
-FINE = TrainConfig(epochs=3, lr=0.02)
 CALIBRATION = 512
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
+class Budget:
+    """Training of the dense network and of what is made of it."""
+
+    dense: TrainConfig
+    fine: TrainConfig
+
+
+# The dense ResNet18 comes from a checkpoint; what is given here trains the narrow ones.
+BUDGETS = {
+    "mlp": Budget(TrainConfig(epochs=10, lr=0.05), TrainConfig(epochs=3, lr=0.02)),
+    "resnet18": Budget(
+        TrainConfig(epochs=13, lr=0.1, precision="bf16-mixed"), TrainConfig(epochs=3, lr=0.02, precision="bf16-mixed")
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Cell:
-    """What is asked of a pruning method: density and edge of the tiles."""
+    """What is asked of a pruning method: share of the weights of the converted layers, and edge of the tiles."""
 
     density: float
-    edge: int
+    tile: int
 
 
-def _pattern(design: str, **options: Any) -> Callable[[nn.Module, Cell, Tensor, int], nn.Module]:
-    def method(dense: nn.Module, cell: Cell, calibration: Tensor, seed: int) -> nn.Module:
+@dataclass(frozen=True)
+class Case:
+    """What a method is given."""
+
+    dense: nn.Module
+    cell: Cell
+    calibration: Tensor
+    seed: int
+
+    @property
+    def examples(self) -> Tensor:
+        """Two inputs."""
+        return self.calibration[:2]
+
+    def compressed(self, design: str, **options: Any) -> nn.Module:
+        """Cut to the cell's density by `iddl_prune.compress`."""
         return compress(
-            dense,
-            calibration[:2],
-            density=cell.density,
-            edge=cell.edge,
+            self.dense,
+            self.examples,
+            density=self.cell.density,
+            edge=self.cell.tile,
             design=design,
-            calibration=calibration,
-            seed=seed,
+            calibration=self.calibration,
+            seed=self.seed,
             **options,
         )
 
-    return method
+    def plan(self, *, fit: bool = False) -> Plan:
+        """The design's own plan: it says which layers are converted, and how much each keeps."""
+        return plan(
+            self.dense,
+            self.examples,
+            density=self.cell.density,
+            edge=self.cell.tile,
+            calibration=self.calibration,
+            fit=fit,
+            seed=self.seed,
+        )
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """How many weights each converted layer keeps."""
+        taps = {name: layer.weights_before // (layer.in_features * layer.out_features) for name, layer in self._layers}
+        return {name: layer.pattern().kept * taps[name] for name, layer in self._layers}
+
+    @property
+    def _layers(self) -> list[tuple[str, Any]]:
+        return list(self.plan().layers.items())
 
 
-def _magnitude(dense: nn.Module, cell: Cell, calibration: Tensor, seed: int) -> nn.Module:
-    """The largest weights of each layer that a design would convert, as many as the design keeps."""
-    model = copy.deepcopy(dense)
-    decided = plan(dense, calibration[:2], density=cell.density, edge=cell.edge, fit=False)
-    for name, layer in decided.layers.items():
-        prune.l1_unstructured(model.get_submodule(name), "weight", amount=layer.weights_before - layer.pattern().kept)
+def of_balance(case: Case) -> nn.Module:
+    """The best patterns of equal fan-in and fan-out, repaired: at tile 1 single channels, else the design's tiles."""
+    layers = case.plan(fit=case.cell.tile > 1).layers
+    power = input_power(case.dense, list(layers), case.calibration)
+    patterns = {}
+    for name, layer in layers.items():
+        module = case.dense.get_submodule(name)
+        assert isinstance(module, nn.Linear | nn.Conv2d)
+        value, pattern = worth(module, power[name]), layer.pattern()
+        if case.cell.tile == 1:
+            blocks = baselines.balanced(value, round(pattern.kept / layer.out_features))
+            patterns[name] = SparsePattern(blocks, np.arange(layer.in_features), np.arange(layer.out_features))
+        else:
+            patterns[name] = baselines.balanced_tiles(value, pattern)
+    model = connect_(copy.deepcopy(case.dense), patterns)
+    repair_(model, case.dense, case.calibration)
     return model
 
 
-METHODS: dict[str, Callable[[nn.Module, Cell, Tensor, int], nn.Module]] = {
-    "random": _pattern("random", fit=False, repair=False),
-    "design as it falls": _pattern("bibd", fit=False, repair=False),
-    "random, fitted": _pattern("random", repair=False),
-    "design, fitted": _pattern("bibd", repair=False),
-    "random, fitted and repaired": _pattern("random"),
-    "design, fitted and repaired": _pattern("bibd"),
-    "magnitude, unstructured": _magnitude,
+def of_magnitude(case: Case, *, together: bool = False) -> nn.Module:
+    """As many weights as the design keeps, the largest of each layer, or of all of these layers together."""
+    return baselines.mask_(
+        copy.deepcopy(case.dense), baselines.largest_weights(case.dense, case.kept, together=together)
+    )
+
+
+def of_a_truncated_plane(case: Case) -> nn.Module:
+    """The first project's masks; their density is what the widths make it."""
+    layers = case.plan().layers
+    masks = {
+        name: torch.from_numpy(baselines.truncated_plane(layer.in_features, layer.out_features))
+        for name, layer in layers.items()
+    }
+    return baselines.mask_(copy.deepcopy(case.dense), masks)
+
+
+def of_fewer_channels(case: Case, cost: str) -> nn.Module:
+    """Fewer channels in every layer, to the weights or the multiply-adds that the design leaves."""
+    count = count_weights if cost == "weights" else partial(multiply_adds, example=case.calibration[:1])
+    return baselines.fewer_channels(
+        case.dense, case.examples, count, count(case.compressed("bibd", fit=False, repair=False))
+    )
+
+
+def of_a_narrow_network(case: Case, cost: str) -> nn.Module:
+    """The same widths as `of_fewer_channels`, the weights drawn anew."""
+    torch.manual_seed(case.seed)
+    return baselines.draw_anew_(of_fewer_channels(case, cost))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a sparse model, and how it is trained after that."""
+
+    make: Callable[[Case], nn.Module]
+    from_nothing: bool = False
+    alone: bool = False
+
+
+def _compressed(design: str, **options: Any) -> Callable[[Case], nn.Module]:
+    return lambda case: case.compressed(design, **options)
+
+
+METHODS = {
+    "design": Method(_compressed("bibd")),
+    "design, not repaired": Method(_compressed("bibd", repair=False)),
+    "design, not fitted": Method(_compressed("bibd", fit=False)),
+    "design as it falls": Method(_compressed("bibd", fit=False, repair=False)),
+    "design, no teacher": Method(_compressed("bibd"), alone=True),
+    "random": Method(_compressed("random")),
+    "random, not repaired": Method(_compressed("random", repair=False)),
+    "random as it falls": Method(_compressed("random", fit=False, repair=False)),
+    "balanced": Method(of_balance),
+    "magnitude": Method(of_magnitude),
+    "magnitude, all layers together": Method(partial(of_magnitude, together=True)),
+    "channels, equal weights": Method(partial(of_fewer_channels, cost="weights")),
+    "channels, equal FLOPs": Method(partial(of_fewer_channels, cost="flops")),
+    "narrow, equal weights": Method(partial(of_a_narrow_network, cost="weights"), from_nothing=True),
+    "narrow, equal FLOPs": Method(partial(of_a_narrow_network, cost="flops"), from_nothing=True),
+    "truncated plane": Method(of_a_truncated_plane),
+}
+
+CELLS = {
+    "mlp": [(0.05, 1), (0.09, 1), (0.14, 1), (0.25, 1), (0.14, 8), (0.19, 16), (0.25, 16)],
+    "resnet18": [(0.25, 8), (0.125, 8)],
 }
 
 
 @app.command()
 def main(
     data_dir: Annotated[Path, typer.Option(help="Folder of torchvision's data sets.")] = Path("data"),
+    model: Annotated[str, typer.Option(help="mlp (784-512-512-10) or resnet18.")] = "mlp",
     data: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar10.")] = "fashion-mnist",
-    density: Annotated[list[float] | None, typer.Option(help="May be given again.")] = None,
-    edge: Annotated[int, typer.Option(help="Edge of the tiles in channels.")] = 1,
-    seeds: Annotated[int, typer.Option(min=1)] = 3,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A trained dense network; else one a seed is trained.")
+    ] = None,
+    density: Annotated[list[float] | None, typer.Option(help="May be given again; with --tile, all pairs.")] = None,
+    tile: Annotated[list[int] | None, typer.Option(help="Edge of the tiles in channels; may be given again.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="May be given again.", show_default="all")] = None,
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    epochs: Annotated[int | None, typer.Option(min=0, help="Of fine-tuning.", show_default="3")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Make the chosen runs anew.")] = False,
     output: Annotated[Path, typer.Option(help="The JSON to begin or to go on with.")] = Path(
         "benchmarks/results/accuracy.json"
     ),
-    state_dir: Annotated[Path, typer.Option(help="Folder for the dense networks.")] = Path("runs/accuracy"),
+    state_dir: Annotated[Path, typer.Option(help="Folder for dense networks and locks.")] = Path("runs/accuracy"),
 ) -> None:
     """Make every run that is not in the JSON yet, then print the table."""
     console = Console()
-    cells = [Cell(d, edge) for d in density or [0.05, 0.14]]
-    runs = json.loads(output.read_text())["runs"] if output.exists() else {}
+    state_dir.mkdir(parents=True, exist_ok=True)
+    budget = BUDGETS[model]
+    if epochs is not None:
+        budget = replace(budget, fine=replace(budget.fine, epochs=epochs))
+    cells = [Cell(*cell) for cell in CELLS[model]]
+    if density or tile:
+        cells = [Cell(d, t) for d in density or [0.25] for t in tile or [1]]
+    chosen = [
+        (f"{model} {data} {cell.density:g} tile {cell.tile} seed {seed}: {name}", cell, seed, name)
+        for seed in range(seeds)
+        for cell in cells
+        for name in method or METHODS
+        if not (model == "mlp" and name.endswith("equal FLOPs"))  # the same as equal weights
+    ]
+    if forget:
+        with written(output) as runs:
+            for key, *_ in chosen:
+                runs.pop(key, None)
     dataset = load(data, data_dir)
-    for seed in range(seeds):
-        dense, calibration = None, None
-        for cell in cells:
-            for name in METHODS:
-                key = f"{data} {cell.density:g} edge {cell.edge} seed {seed}: {name}"
-                if key in runs:
-                    continue
-                if dense is None:
-                    dense = trained(dataset, seed, state_dir, console)
-                    calibration = dataset.train.sample(CALIBRATION, seed)
-                console.rule(key)
-                runs[key] = {
-                    "data": data,
-                    "density": cell.density,
-                    "edge": cell.edge,
-                    "seed": seed,
-                    "method": name,
-                    "dense_accuracy": evaluate(dense, dataset.test),
-                    **make(METHODS[name], dense, cell, calibration, seed, dataset, console),
-                    "command": shlex.join(["python", *sys.argv]),
-                    "machine": machine(),
-                }
-                write_whole(output, (json.dumps({"runs": runs}, indent=1) + "\n").encode())
-    console.print(table([run for run in runs.values() if run["data"] == data]))
+    for key, cell, seed, name in chosen:
+        with alone(state_dir / f"{slug(key)}.lock", wait=False) as mine:
+            if not mine or key in read(output):
+                continue
+            console.rule(key)
+            with alone(state_dir / f"{model}-{data}-{seed}.lock"):
+                dense = trained(model, dataset, seed, budget.dense, checkpoint, state_dir, console)
+            case = Case(dense, cell, dataset.train.sample(CALIBRATION, seed), seed)
+            found = {
+                "model": model,
+                "data": data,
+                **asdict(cell),
+                "seed": seed,
+                "method": name,
+                **make(METHODS[name], case, dataset, budget, console),
+                "command": shlex.join(["python", *sys.argv]),
+                "machine": machine(),
+            }
+            with written(output) as runs:
+                runs[key] = found
+    console.print(table([run for run in read(output).values() if (run["model"], run["data"]) == (model, data)]))
 
 
-def trained(dataset: Dataset, seed: int, state_dir: Path, console: Console) -> nn.Module:
-    """The dense network of a seed."""
-    torch.manual_seed(seed)
-    model = ModelSpec("mlp", dataset.num_classes, dataset.input_shape).build()
-    state = state_dir / f"{dataset.name}-{seed}.pt"
-    train(model, dataset, replace(DENSE, seed=seed), checkpoint=state, resume=True, console=console)
-    return model
-
-
-def make(
-    method: Callable[[nn.Module, Cell, Tensor, int], nn.Module],
-    dense: nn.Module,
-    cell: Cell,
-    calibration: Tensor | None,
-    seed: int,
+def trained(
+    model: str,
     dataset: Dataset,
+    seed: int,
+    config: TrainConfig,
+    checkpoint: Path | None,
+    state_dir: Path,
     console: Console,
-) -> dict[str, Any]:
-    """Prune, fine-tune, measure: accuracies before and after (0..1), and the weights that are not zero."""
-    assert calibration is not None
-    model = method(dense, cell, calibration, seed)
+) -> nn.Module:
+    """The dense network: of the checkpoint, or of a seed."""
+    if checkpoint is not None:
+        return load_checkpoint(checkpoint, model, input_shape=dataset.input_shape, num_classes=dataset.num_classes)[0]
+    torch.manual_seed(seed)
+    dense = ModelSpec(model, dataset.num_classes, dataset.input_shape).build()
+    state = state_dir / f"{model}-{dataset.name}-{seed}.pt"
+    train(dense, dataset, replace(config, seed=seed), checkpoint=state, resume=True, console=console)
+    return dense
+
+
+def make(method: Method, case: Case, dataset: Dataset, budget: Budget, console: Console) -> dict[str, Any]:
+    """Prune, fine-tune, measure: accuracies (0..1), what is left, what it costs, ms of this and of the dense model."""
+    model = method.make(case)
+    for layer in pattern_layers(model).values():
+        layer.use_kernel("reference")  # the fastest to train at these batch sizes
     before = evaluate(model, dataset.test)
-    history = train(model, dataset, replace(FINE, seed=seed), teacher=dense, console=console)
-    matrices = [getattr(module, "weight", None) for module in model.modules() if not list(module.children())]
-    kept = sum(int((matrix != 0).sum()) for matrix in matrices if isinstance(matrix, Tensor))
-    return {"before": before, "accuracy": history.accuracy, "weights": kept}
+    fine = replace(budget.fine, seed=case.seed)
+    if method.from_nothing:
+        fine = replace(budget.dense, seed=case.seed, epochs=budget.dense.epochs + budget.fine.epochs)
+    history = train(model, dataset, fine, teacher=None if method.alone else case.dense, console=console)
+    example = case.calibration[:1]
+    return {
+        "dense_accuracy": evaluate(case.dense, dataset.test),
+        "before": before,
+        "accuracy": history.accuracy,
+        "weights": kept_weights(model),
+        "multiply_adds": multiply_adds(model, example),
+        "dense_weights": kept_weights(case.dense),
+        "dense_multiply_adds": multiply_adds(case.dense, example),
+        "latency_ms": latency(model, case.dense, example.shape[1:]),
+        "epochs": fine.epochs,
+        "seconds": round(history.seconds, 1),
+    }
+
+
+def layers_of(model: nn.Module) -> Iterator[nn.Module]:
+    """What multiplies: linear layers and convolutions, dense or sparse."""
+    return (layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d | PatternLayer))
+
+
+def kept_weights(model: nn.Module) -> int:
+    """Weights of these layers that are not zero; biases and scales are left out."""
+    return sum(not_zero(layer) for layer in layers_of(model))
+
+
+def not_zero(layer: nn.Module) -> int:
+    """Weights of a layer that are not zero."""
+    assert isinstance(layer.weight, Tensor)
+    return int(layer.weight.count_nonzero())
+
+
+@torch.no_grad()
+def multiply_adds(model: nn.Module, example: Tensor) -> int:
+    """Weights that are not zero times the places at which they serve; an unstructured mask is given them all."""
+    total = 0
+
+    def count(layer: nn.Module, _: Any, out: Tensor) -> None:
+        nonlocal total
+        total += not_zero(layer) * (out[0, 0].numel() if out.ndim == 4 else 1)
+
+    hooks = [layer.register_forward_hook(count) for layer in layers_of(model)]
+    with in_eval_mode(model):
+        model(example)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def latency(model: nn.Module, dense: nn.Module, shape: torch.Size) -> dict[str, dict[str, float]]:
+    """Median ms at batch 1 and 32 of the model with its fastest kernel, and of the dense one in turns with it."""
+    sides = {"dense": dense, "this": model}
+    if pattern_layers(model):
+        sides = {"dense": dense, **{kernel: with_kernel(model, kernel) for kernel in ("reference", "gather")}}
+    found = {}
+    for size in (1, 32):
+        times = {name: taken.median_ms for name, taken in time_models(sides, (size, *shape), seconds=0.6).items()}
+        dense_ms = times.pop("dense")
+        found[str(size)] = {"dense": round(dense_ms, 4), "this": round(min(times.values()), 4)}
+    return found
+
+
+def with_kernel(model: nn.Module, kernel: str) -> nn.Module:
+    """A copy that computes with one kernel."""
+    assert kernel in KERNELS
+    copied = copy.deepcopy(model)
+    for layer in pattern_layers(copied).values():
+        layer.use_kernel(kernel)
+    return copied
+
+
+def read(output: Path) -> dict[str, Any]:
+    """The runs made so far."""
+    return json.loads(output.read_text())["runs"] if output.exists() else {}
+
+
+@contextmanager
+def written(output: Path) -> Iterator[dict[str, Any]]:
+    """The runs to be changed and written, one process at a time; a line a run."""
+    with alone(output.with_name(output.name + ".lock")):
+        runs = read(output)
+        yield runs
+        lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(run)}" for key, run in sorted(runs.items()))
+        write_whole(output, ('{"runs": {\n' + lines + "\n}}\n").encode())
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Whether no other process is within the block of this file; it waits for that, or says no at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def slug(key: str) -> str:
+    """A short name of a file for a run."""
+    return sha256(key.encode()).hexdigest()[:16]
 
 
 def table(runs: list[dict[str, Any]]) -> Table:
     """Mean and spread over the seeds, after fine-tuning and before it."""
-    cells = sorted({(run["density"], run["edge"]) for run in runs})
+    cells = sorted({(run["tile"], run["density"]) for run in runs})
     dense = [100 * run["dense_accuracy"] for run in {run["seed"]: run for run in runs}.values()]
     shown = Table(title=f"accuracy in percent after fine-tuning (before); dense {_spread(dense)}")
     shown.add_column("method")
-    for density, edge in cells:
-        shown.add_column(f"{density:.0%}, tile {edge}", justify="right")
+    for tile, density in cells:
+        shown.add_column(f"{density:.0%}, tile {tile}", justify="right")
     for name in METHODS:
         row = [name]
         for cell in cells:
-            mine = [run for run in runs if run["method"] == name and (run["density"], run["edge"]) == cell]
+            mine = [run for run in runs if run["method"] == name and (run["tile"], run["density"]) == cell]
             after, before = ([100 * run[what] for run in mine] for what in ("accuracy", "before"))
             row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
         shown.add_row(*row)
