@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iddl_prune.errors import InvalidArgument
-from iddl_prune.ops import KERNELS, reference
+from iddl_prune.ops import KERNELS, Geometry, conv2d, linear
+from iddl_prune.ops.reference import dense_weight
 from iddl_prune.pattern import SparsePattern
 
 __all__ = ["BIBDConv2d", "BIBDLinear", "PatternLayer"]
@@ -60,8 +61,18 @@ class PatternLayer(nn.Module):
         self.kernel = kernel
         self._buffer_names = tuple(buffers)
 
-    def _indices(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in self._buffer_names}
+    def _arguments(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, list[Tensor]]:
+        """Input, weight, bias, each in the dtype of an autocast that is on, and the kernel's indices."""
+        indices = [getattr(self, name) for name in self._buffer_names]
+        if not torch.is_autocast_enabled(x.device.type):
+            return x, self.weight, self.bias, indices
+        dtype = torch.get_autocast_dtype(x.device.type)
+        return x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype), indices
+
+    @property
+    def _is_traced(self) -> bool:
+        """Whether a graph is being made that is to hold torch's own operators only, as far as the kernel does."""
+        return KERNELS[self.kernel].COMPOSITE and (torch.compiler.is_exporting() or torch.jit.is_tracing())
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as torch's own layers do, from the fan-in that is left."""
@@ -74,7 +85,7 @@ class PatternLayer(nn.Module):
     def dense_weight(self) -> Tensor:
         """The masked dense weight, of the shape of torch's own layer."""
         positions = torch.from_numpy(self.pattern.positions).to(self.weight.device)
-        return reference.dense_weight(self.weight, positions, self.pattern.out_features, self.pattern.in_features)
+        return dense_weight(self.weight, positions, self.pattern.out_features, self.pattern.in_features)
 
     @torch.no_grad()
     def _take(self, weight: Tensor, bias: Tensor | None) -> Self:
@@ -149,7 +160,12 @@ class BIBDLinear(PatternLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) -> (..., out_features)."""
-        return KERNELS[self.kernel].linear(x, self.weight, self.bias, self.pattern, **self._indices())
+        rows, weight, bias, indices = self._arguments(x.reshape(-1, self.in_features))
+        if self._is_traced:
+            out = KERNELS[self.kernel].linear(rows, weight, bias, indices, self.out_features, False)
+        else:
+            out = linear(rows, weight, bias, indices, self.out_features, False, self.kernel)
+        return out.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         """As torch's, and the pattern."""
@@ -203,6 +219,9 @@ class BIBDConv2d(PatternLayer):
         self.kernel_size, self.stride, self.dilation = twin.kernel_size, twin.stride, twin.dilation
         self.padding, self.padding_mode = twin.padding, padding_mode
         self.wrapped_padding = twin._reversed_padding_repeated_twice
+        left, right, top, bottom = self.wrapped_padding
+        is_even = padding_mode == "zeros" and (left, top) == (right, bottom)
+        self._zeros = (top, left) if is_even else None
         self._set_up(pattern, self.kernel_size, bias, device, dtype, kernel)
 
     @classmethod
@@ -238,20 +257,17 @@ class BIBDConv2d(PatternLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, in_channels, H, W) or (in_channels, H, W) -> the same with out_channels and the new H, W."""
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            x, padding = F.pad(x, self.wrapped_padding, mode=self.padding_mode), (0, 0)
         batch = x if x.ndim == 4 else x[None]
-        out = KERNELS[self.kernel].conv2d(
-            batch,
-            self.weight,
-            self.bias,
-            self.pattern,
-            stride=self.stride,
-            padding=padding,
-            dilation=self.dilation,
-            **self._indices(),
-        )
+        padding = self._zeros
+        if padding is None:
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            batch, padding = F.pad(batch, self.wrapped_padding, mode=mode), (0, 0)
+        batch, weight, bias, indices = self._arguments(batch)
+        geometry = Geometry.of(self.stride, padding, self.dilation)
+        if self._is_traced:
+            out = KERNELS[self.kernel].conv2d(batch, weight, bias, None, indices, self.out_channels, geometry, False)
+        else:
+            out = conv2d(batch, weight, bias, None, indices, self.out_channels, *geometry, False, self.kernel)
         return out if x.ndim == 4 else out[0]
 
     def extra_repr(self) -> str:

@@ -1,9 +1,7 @@
-"""One product, several kernels: each has the buffers it wants, `linear` and `conv2d` of one signature."""
+"""One product, several kernels: an operator of torch each for linear and convolution, and the kernels by name."""
 
-from types import ModuleType
+from iddl_prune.ops.geometry import Geometry
+from iddl_prune.ops.kernels import KERNELS
+from iddl_prune.ops.library import conv2d, linear
 
-from iddl_prune.ops import gather, reference
-
-KERNELS: dict[str, ModuleType] = {"reference": reference, "gather": gather}
-
-__all__ = ["KERNELS", "gather", "reference"]
+__all__ = ["KERNELS", "Geometry", "conv2d", "linear"]
