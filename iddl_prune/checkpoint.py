@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 import bibdlib
 from iddl_prune.convert import pattern_layers, prune_
@@ -19,14 +21,24 @@ from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.files import write_whole
 from iddl_prune.models import ModelSpec, fill_
 from iddl_prune.plan import Plan
+from iddl_prune.preprocessing import Preprocessing
 
 __all__ = ["from_pretrained", "save_pretrained"]
 
-_FORMAT = 1
+# 1 had the orders of the channels among the descriptions; it is read as well.
+_FORMAT = 2
+_ORDERS = ("in_order", "out_order")
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
-def save_pretrained(model: nn.Module, directory: str | Path, *, plan: Plan, model_spec: ModelSpec) -> Path:
+def save_pretrained(
+    model: nn.Module,
+    directory: str | Path,
+    *,
+    plan: Plan | None = None,
+    model_spec: ModelSpec | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Path:
     """Write a sparse model to a folder: `config.json` to read, `model.safetensors` with the kept weights only.
 
     Each file takes its place whole. The description names the digest of the weights, so that a folder whose
@@ -38,6 +50,9 @@ def save_pretrained(model: nn.Module, directory: str | Path, *, plan: Plan, mode
         What `prune_` made of `model_spec.build()` by `plan`, trained or not.
     directory
         Made if it is not there.
+    plan, model_spec, preprocessing
+        If left out, the model's attributes `plan`, `spec` and `preprocessing`, which `prune_`, `ModelSpec.build`
+        and `from_pretrained` leave there. Only `preprocessing` may be missing: `iddl_prune.predict` needs it.
 
     Returns
     -------
@@ -46,8 +61,11 @@ def save_pretrained(model: nn.Module, directory: str | Path, *, plan: Plan, mode
     Raises
     ------
     InvalidArgument
-        If the model's layers are not those of the plan.
+        If the model's layers are not those of the plan, or an attribute that is needed is missing.
     """
+    plan = _told("plan", plan, model, "plan", Plan)
+    model_spec = _told("model_spec", model_spec, model, "spec", ModelSpec)
+    preprocessing = preprocessing or getattr(model, "preprocessing", None)
     directory = Path(directory)
     patterns = {name: layer.pattern for name, layer in pattern_layers(model).items()}
     if patterns.keys() != plan.layers.keys():
@@ -57,12 +75,14 @@ def save_pretrained(model: nn.Module, directory: str | Path, *, plan: Plan, mode
         if layer.pattern().digest != patterns[name].digest:
             raise InvalidArgument(f"Argument 'plan' gives layer {name!r} another pattern than the model has.")
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    described, orders = _without_orders(plan)
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in (tensors | orders).items()})
     config = {
         "format": _FORMAT,
         "iddl": bibdlib.__version__,
         "model": model_spec.to_dict(),
-        "plan": plan.to_dict(),
+        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
+        "plan": described,
         "patterns": {
             name: {"recipe": _recipe(layer.parameters), "digest": patterns[name].digest}
             for name, layer in plan.layers.items()
@@ -77,7 +97,8 @@ def save_pretrained(model: nn.Module, directory: str | Path, *, plan: Plan, mode
 def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn.Module:
     """Read the model that `save_pretrained` wrote; on the CPU, in float32, in eval mode.
 
-    Patterns are rebuilt from their designs and must have the digests they had; no pickle is opened.
+    It has the attributes `plan`, `spec` and, where it was saved, `preprocessing`. Patterns are rebuilt from their
+    designs and must have the digests they had; no pickle is opened.
 
     Parameters
     ----------
@@ -91,12 +112,8 @@ def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn
     """
     directory = Path(directory)
     config = _read_config(directory / _CONFIG)
-    try:
-        spec, plan = ModelSpec.from_dict(config["model"]), Plan.from_dict(config["plan"])
-        digests = {name: config["patterns"][name]["digest"] for name in plan.layers}
-        weights_digest = config["weights"]["sha256"]
-    except (KeyError, TypeError, PruneError) as error:
-        raise PruneError(f"{directory / _CONFIG} does not describe a model: {error}") from error
+    with _described(directory):
+        spec, weights_digest = ModelSpec.from_dict(config["model"]), config["weights"]["sha256"]
     if ":" in spec.name and not allow_factory:
         raise PruneError(
             f"{directory} holds a model made by {spec.name}; importing and calling that must be allowed "
@@ -109,6 +126,11 @@ def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn
         tensors = safetensors.torch.load(weights)
     except SafetensorError as error:
         raise PruneError(f"{directory / _WEIGHTS} is no safetensors file: {error}") from error
+    with _described(directory):
+        plan = Plan.from_dict(_with_orders(config["plan"], tensors))
+        digests = {name: config["patterns"][name]["digest"] for name in plan.layers}
+        told = config.get("preprocessing")
+        preprocessing = None if told is None else Preprocessing.from_dict(told)
     with torch.random.fork_rng(devices=[]):
         try:
             model = prune_(spec.build(), plan)
@@ -121,7 +143,48 @@ def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn
                 f"otherwise: the pattern of {name!r} has digest {layer.pattern.digest}, expected {digests[name]}."
             )
     fill_(model, tensors, source=str(directory / _WEIGHTS))
+    if preprocessing is not None:
+        model.preprocessing = preprocessing  # type: ignore[assignment]
     return model.eval()
+
+
+def _told(argument: str, given: Any, model: nn.Module, attribute: str, kind: type) -> Any:
+    """The argument, or the model's attribute in its stead."""
+    found = getattr(model, attribute, None) if given is None else given
+    if not isinstance(found, kind):
+        raise InvalidArgument(
+            f"Argument '{argument}' must be a {kind.__name__}, for the model has none as its attribute '{attribute}'."
+        )
+    return found
+
+
+def _without_orders(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The plan for people, and the places of its channels as tensors of the narrowest integers."""
+    described, orders = plan.to_dict(), {}
+    for name, layer in described["layers"].items():
+        for field in _ORDERS:
+            if order := layer.pop(field):
+                kind = next(k for k in (torch.uint8, torch.int16, torch.int32) if len(order) <= torch.iinfo(k).max + 1)
+                orders[f"{name}.{field}"] = torch.tensor(order, dtype=kind)
+    return described, orders
+
+
+def _with_orders(described: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """The inverse of `_without_orders`; takes the orders out of the tensors."""
+    layers = {
+        name: layer | {field: tensors.pop(key).tolist() for field in _ORDERS if (key := f"{name}.{field}") in tensors}
+        for name, layer in described["layers"].items()
+    }
+    return described | {"layers": layers}
+
+
+@contextmanager
+def _described(directory: Path) -> Iterator[None]:
+    """What the description lacks, or has otherwise, is told of its file."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, PruneError) as error:
+        raise PruneError(f"{directory / _CONFIG} does not describe a model: {error}") from error
 
 
 def _recipe(parameters: bibdlib.Parameters) -> str:

@@ -56,5 +56,4 @@ def compress(
     sparse = prune_(copy.deepcopy(model), decided)
     if repair and inputs is not None:
         repair_(sparse, model, inputs)
-    sparse.plan = decided  # type: ignore[assignment]
     return sparse

@@ -20,7 +20,8 @@ Model = TypeVar("Model", bound=nn.Module)
 def prune_(model: Model, plan: Plan) -> Model:
     """Replace, in place, each layer of the plan by one that keeps the weights of its pattern.
 
-    Every new layer is made before the first one is put in, so a plan that does not fit changes nothing.
+    The plan becomes the model's attribute `plan`. Every new layer is made before the first one is put in, so a plan
+    that does not fit changes nothing.
 
     Raises
     ------
@@ -29,7 +30,9 @@ def prune_(model: Model, plan: Plan) -> Model:
     """
     for name, layer in plan.layers.items():
         _check(model, name, layer)
-    return connect_(model, {name: layer.pattern() for name, layer in plan.layers.items()})
+    connect_(model, {name: layer.pattern() for name, layer in plan.layers.items()})
+    model.plan = plan  # type: ignore[assignment]
+    return model
 
 
 def connect_(model: Model, patterns: Mapping[str, SparsePattern]) -> Model:

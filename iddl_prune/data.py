@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iddl_prune.errors import InvalidArgument, PruneError
+from iddl_prune.preprocessing import Preprocessing
 
 __all__ = ["Dataset", "Split", "load"]
 
@@ -84,17 +85,36 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images to train on and images to test on, of the same classes and shape."""
+    """Images to train on and images to test on, of the same classes and shape.
+
+    Attributes
+    ----------
+    classes
+        Name of each class; their numbers if left out.
+    grey
+        Whether all channels show the same shades of grey.
+    """
 
     name: str
     train: Split
     test: Split
     num_classes: int
+    classes: tuple[str, ...] = ()
+    grey: bool = False
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of a prepared image."""
         return self.train.input_shape
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image file becomes an input like those of the test images."""
+        stored = self.test.images
+        shorter_side = min(stored.shape[2:]) if isinstance(stored, Tensor) else stored.size
+        classes = self.classes or tuple(map(str, range(self.num_classes)))
+        grey = self.grey or self.input_shape[0] == 1
+        return Preprocessing(self.input_shape, shorter_side, self.test.mean, self.test.std, grey, classes)
 
     def with_channels(self, channels: int) -> Dataset:
         """The same images in so many channels: grey ones are repeated, others must have that number.
@@ -111,7 +131,7 @@ class Dataset:
             raise InvalidArgument(
                 f"Argument 'channels' must be {given}, as in the images of {self.name}, not {channels}."
             )
-        return replace(self, train=_repeat(self.train, channels), test=_repeat(self.test, channels))
+        return replace(self, train=_repeat(self.train, channels), test=_repeat(self.test, channels), grey=True)
 
 
 def load(
@@ -225,7 +245,13 @@ def _from_torchvision(name: str, data_dir: Path, download: bool) -> Dataset:
             f"{source.folder} as data_dir (--data-dir), or fetch it with download=True (--download)."
         ) from error
     train, test = (_in_memory(side, source) for side in sides)
-    return Dataset(name, replace(train, padding=source.padding, flip=source.flip), test, source.num_classes)
+    return Dataset(
+        name,
+        replace(train, padding=source.padding, flip=source.flip),
+        test,
+        source.num_classes,
+        tuple(sides[0].classes),
+    )
 
 
 def _in_memory(side: Any, source: _TorchvisionSet) -> Split:
@@ -241,7 +267,7 @@ class _ImageFiles:
     def __init__(self, paths: Sequence[str], size: int) -> None:
         from torchvision.transforms import v2
 
-        self.paths = paths
+        self.paths, self.size = paths, size
         self._fit: Callable[[Any], Tensor] = v2.Compose(
             [v2.PILToTensor(), v2.Resize(size, antialias=True), v2.CenterCrop(size)]
         )
@@ -276,4 +302,4 @@ def _image_folder(name: str, root: Path, size: int) -> Dataset:
         Split(_ImageFiles([path for path, _ in side.samples], stored), torch.tensor(side.targets), shape, mean, std)
         for side in (train, test)
     ]
-    return Dataset(name, replace(sides[0], flip=True), sides[1], len(train.classes))
+    return Dataset(name, replace(sides[0], flip=True), sides[1], len(train.classes), tuple(train.classes))

@@ -75,12 +75,15 @@ class ModelSpec:
         return self.name != "mlp" and ":" not in self.name
 
     def build(self) -> nn.Module:
-        """The model, with new weights from torch's random state."""
+        """The model, with new weights from torch's random state; its attribute `spec` is this."""
         if self.name == "mlp":
-            return _mlp(math.prod(self.input_shape), self.hidden, self.num_classes)
-        if not self.is_from_torchvision:
-            return _from_factory(self)
-        return _from_torchvision(self)
+            model = _mlp(math.prod(self.input_shape), self.hidden, self.num_classes)
+        elif self.is_from_torchvision:
+            model = _from_torchvision(self)
+        else:
+            model = _from_factory(self)
+        model.spec = self  # type: ignore[assignment]
+        return model
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON holds them."""

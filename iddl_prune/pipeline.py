@@ -123,8 +123,8 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
     console.print(Rule("measured side by side"))
     figures = measure(models, dataset.input_shape, test=dataset.test, seconds=settings.timing_seconds)
     outcomes = {name: Outcome(figures[name], histories[name], before[name], plans.get(name)) for name in models}
-    for name, decided in plans.items():
-        save_pretrained(models[name], settings.output / name, plan=decided, model_spec=spec)
+    for name in plans:
+        save_pretrained(models[name], settings.output / name, preprocessing=dataset.preprocessing)
     report(outcomes, settings.output, console, context=_context(settings, spec))
     draw(outcomes, settings.output)
     console.print(f"Table, metrics.json, pictures and the sparse models are in {settings.output}.")

@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import iddl_prune
 from iddl_prune import InvalidArgument, PruneError, pattern_layers, prune_
 from iddl_prune.checkpoint import from_pretrained, save_pretrained
+from iddl_prune.data import load
 from iddl_prune.models import ModelSpec
 
 SPEC = ModelSpec("mlp", 10, (1, 8, 8), hidden=(91, 80))
@@ -49,18 +51,75 @@ def test_a_saved_model_comes_back_equal(design, spec, tmp_path):
     }
 
 
-def test_only_kept_weights_are_written(folder):
-    model, _ = sparse()
-    stored = sum(tensor.numel() for tensor in model.state_dict().values())
-    assert stored < 0.5 * sum(p.numel() for p in SPEC.build().parameters())
-    assert (folder / "model.safetensors").stat().st_size < 4 * stored + 1000
+def test_sparse_layers_take_the_bytes_of_their_weights(tmp_path):
+    spec = ModelSpec("mlp", 10, (1, 16, 16), hidden=(512, 512))
+    model, plan = sparse(spec=spec)
+    assert plan.layers.keys() == {"1", "3"}
+    assert all(layer.in_order for layer in plan.layers.values())
+    folder = save_pretrained(model, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    written = sum(path.stat().st_size for path in folder.iterdir())
+    of_the_classifier = 4 * sum(p.numel() for p in model[5].parameters())
+    layers = pattern_layers(model).values()
+    kept = sum(4 * (layer.pattern.density * layer.to_dense().weight.numel() + len(layer.bias)) for layer in layers)
+    assert written - of_the_classifier <= 1.1 * kept
+
+
+def test_what_the_model_knows_of_itself_need_not_be_told(tmp_path):
+    spec = ModelSpec("mlp", 10, (1, 8, 8), hidden=(91, 80))
+    inputs = torch.randn(3, 1, 8, 8)
+    model = iddl_prune.compress(spec.build(), inputs, density=0.2, calibration=inputs).eval()
+    once = from_pretrained(save_pretrained(model, tmp_path / "once"))
+    twice = from_pretrained(save_pretrained(once, tmp_path / "twice"))
+    assert once.plan == twice.plan == model.plan
+    assert once.spec == spec
+    assert torch.equal(twice(inputs), model(inputs))
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("attribute", "argument"), [("plan", "plan"), ("spec", "model_spec")])
+def test_what_nobody_told_is_asked_for(attribute, argument, tmp_path):
+    model, _ = sparse()
+    delattr(model, attribute)
+    with pytest.raises(InvalidArgument, match=f"'{argument}' must be a .*, for the model has none as its attribute"):
+        save_pretrained(model, tmp_path)
+
+
+def test_the_preprocessing_comes_back(tmp_path):
+    model, _ = sparse()
+    told = load("digits").preprocessing
+    save_pretrained(model, tmp_path, preprocessing=told)
+    assert from_pretrained(tmp_path).preprocessing == told
+    change(tmp_path, lambda c: c["preprocessing"].update(mean=[0.1, 0.2]))
+    with pytest.raises(PruneError, match=r"does not describe a model: Argument 'mean' must have 1 numbers"):
+        from_pretrained(tmp_path)
+
+
+def test_the_form_before_is_read_too(folder):
+    """Format 1 had the orders in the plan, and no preprocessing."""
+    tensors = load_file(folder / "model.safetensors")
+    orders = {key: tensors.pop(key) for key in list(tensors) if key.endswith("_order")}
+    assert len(orders) == 4
+    save_file(tensors, folder / "model.safetensors")
+
+    def older(config):
+        config["format"] = 1
+        del config["preprocessing"]
+        for key, order in orders.items():
+            name, _, field = key.rpartition(".")
+            config["plan"]["layers"][name][field] = order.tolist()
+        config["weights"]["sha256"] = sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+    change(folder, older)
+    inputs = torch.randn(3, 1, 8, 8)
+    assert torch.equal(from_pretrained(folder)(inputs), sparse()[0](inputs))
 
 
 def test_the_description_can_be_read(folder):
     text = (folder / "config.json").read_text()
     config = json.loads(text)
-    assert config["format"] == 1
+    assert config["format"] == 2
     assert config["model"]["name"] == "mlp"
     assert max(map(len, text.splitlines())) < 1000
     _, plan = sparse()
@@ -110,7 +169,7 @@ def first_layer(config):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda c: c.update(format=2), r"has format 2, of a newer version; this one reads up to 1: upgrade iddl"),
+        (lambda c: c.update(format=3), r"has format 3, of a newer version; this one reads up to 2: upgrade iddl"),
         (lambda c: c["plan"].update(format=99), r"does not describe a model: .*99"),
         (lambda c: c.pop("format"), r"does not describe a model of iddl"),
         (lambda c: c.pop("plan"), r"does not describe a model: 'plan'"),
