@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["write_whole"]
+__all__ = ["cache_dir", "write_whole"]
+
+
+def cache_dir() -> Path:
+    """Where measurements of this machine are kept: IDDL_CACHE, else `iddl` in XDG_CACHE_HOME, else in ~/.cache."""
+    own = os.environ.get("IDDL_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "iddl"
 
 
 def write_whole(path: Path, content: bytes) -> None:

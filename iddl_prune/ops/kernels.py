@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from iddl_prune.ops import gather, reference
+from iddl_prune.ops import gather, reference, triton
 
 __all__ = ["KERNELS"]
 
-KERNELS: dict[str, ModuleType] = {"reference": reference, "gather": gather}
+KERNELS: dict[str, ModuleType] = {"reference": reference, "gather": gather, "triton": triton}

@@ -1,0 +1,236 @@
+"""The GPU's kernel: every tile of outputs gathers exactly the inputs of its block, every tile of inputs its r blocks.
+
+Where it cannot run (no CUDA device, no Triton, float64) the kernel `gather` computes instead, and says so once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iddl_prune.ops import gather
+from iddl_prune.ops.convolution import Places
+from iddl_prune.ops.geometry import Geometry
+from iddl_prune.pattern import SparsePattern
+
+__all__ = [
+    "COMPOSITE",
+    "available",
+    "buffers",
+    "conv2d",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "linear",
+    "linear_grad_input",
+    "linear_grad_weight",
+    "pattern_of",
+    "tune",
+]
+
+COMPOSITE = False
+
+_patterns: dict[int, SparsePattern] = {}
+
+
+def available(device_type: str, dtype: torch.dtype) -> bool:
+    """On a CUDA device, or in Triton's interpreter, in float32, bfloat16 and float16."""
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16) or not _has_triton():
+        return False
+    return device_type == "cuda" or (device_type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
+
+
+def buffers(pattern: SparsePattern) -> dict[str, Tensor]:
+    """The pattern's name, as the shape of an empty tensor, which is known without asking the card; and the pattern."""
+    name = int(pattern.digest, 16) >> 2
+    _patterns.setdefault(name, pattern)
+    arrays = {"blocks": pattern.blocks, "in_groups": pattern.in_groups, "out_groups": pattern.out_groups}
+    return {"name": torch.empty(name, 0), **{key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}}
+
+
+def pattern_of(indices: Sequence[Tensor]) -> SparsePattern:
+    """The pattern whose buffers these are; read from the card only in a process that has not met it."""
+    name = indices[0].shape[0]
+    if name not in _patterns:
+        blocks, in_groups, out_groups = (array.numpy(force=True) for array in indices[1:])
+        _patterns[name] = SparsePattern(blocks, in_groups, out_groups)
+    return _patterns[name]
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, indices: Sequence[Tensor], out_features: int, relu: bool
+) -> Tensor:
+    """x (n, in_features) -> (n, out_features)."""
+    pattern = pattern_of(indices)
+    if not _can(x):
+        return gather.linear(x, weight, bias, _gathered(pattern, x.device), out_features, relu)
+    launch, tuning = _rooms()
+    epilogue = launch.Epilogue(shift=bias, relu=relu)
+    return launch.product(_rows(x), weight, pattern, tuning.settings("forward", pattern, x, None), epilogue=epilogue)
+
+
+def linear_grad_input(grad: Tensor, weight: Tensor, indices: Sequence[Tensor], in_features: int) -> Tensor:
+    """grad (n, out_features) -> (n, in_features)."""
+    pattern = pattern_of(indices)
+    if not _can(grad):
+        return gather.linear_grad_input(grad, weight, _gathered(pattern, grad.device), in_features)
+    launch, tuning = _rooms()
+    return launch.input_gradient(_rows(grad), weight, pattern, tuning.settings("backward", pattern, grad, None))
+
+
+def linear_grad_weight(grad: Tensor, x: Tensor, indices: Sequence[Tensor], kept: int) -> Tensor:
+    """grad (n, out_features), x (n, in_features) -> (kept,)."""
+    pattern = pattern_of(indices)
+    if not _can(x):
+        return gather.linear_grad_weight(grad, x, _gathered(pattern, x.device), kept)
+    launch, tuning = _rooms()
+    return launch.weight_gradient(_rows(x), _rows(grad), pattern, tuning.settings("gradient", pattern, x, None))
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    indices: Sequence[Tensor],
+    out_features: int,
+    geometry: Geometry,
+    relu: bool,
+) -> Tensor:
+    """x (N, in_features, H, W) -> (N, out_features, H', W'), channels last."""
+    pattern = pattern_of(indices)
+    if not _can(x):
+        return gather.conv2d(x, weight, bias, residual, _gathered(pattern, x.device), out_features, geometry, relu)
+    launch, tuning = _rooms()
+    places = _places(x.shape, weight.shape, geometry)
+    out = launch.product(
+        _pixels(x),
+        _by_taps(weight),
+        pattern,
+        tuning.settings("forward", pattern, x, places),
+        places=places,
+        epilogue=launch.Epilogue(shift=bias, added=None if residual is None else _pixels(residual), relu=relu),
+    )
+    return _images(out, places.batch, places.outside)
+
+
+def conv2d_grad_input(
+    grad: Tensor, weight: Tensor, indices: Sequence[Tensor], shape: Sequence[int], geometry: Geometry
+) -> Tensor:
+    """grad (N, out_features, H', W') -> `shape`, (N, in_features, H, W), channels last."""
+    pattern = pattern_of(indices)
+    if not _can(grad):
+        return gather.conv2d_grad_input(grad, weight, _gathered(pattern, grad.device), shape, geometry)
+    launch, tuning = _rooms()
+    places = _places(shape, weight.shape, geometry)
+    settings = tuning.settings("backward", pattern, grad, places)
+    out = launch.input_gradient(_pixels(grad), _by_taps(weight), pattern, settings, places=places)
+    return _images(out, places.batch, places.inside)
+
+
+def conv2d_grad_weight(
+    grad: Tensor, x: Tensor, indices: Sequence[Tensor], shape: Sequence[int], geometry: Geometry
+) -> Tensor:
+    """grad (N, out_features, H', W'), x (N, in_features, H, W) -> `shape`, (kept, kh, kw)."""
+    pattern = pattern_of(indices)
+    if not _can(x):
+        return gather.conv2d_grad_weight(grad, x, _gathered(pattern, x.device), shape, geometry)
+    launch, tuning = _rooms()
+    places = _places(x.shape, shape, geometry)
+    settings = tuning.settings("gradient", pattern, x, places)
+    return launch.weight_gradient(_pixels(x), _pixels(grad), pattern, settings, places=places).t().reshape(*shape)
+
+
+def tune(
+    x: Tensor,
+    weight: Tensor,
+    indices: Sequence[Tensor],
+    geometry: Geometry | None = None,
+    *,
+    training: bool = False,
+    seconds: float = 20.0,
+) -> None:
+    """Find the sizes of the tiles for this layer and batch on this card; nothing to do where the kernel cannot run.
+
+    Parameters
+    ----------
+    x, weight, indices, geometry
+        As of `linear`, or with a geometry of `conv2d`.
+    training
+        Whether both gradients are tuned as well.
+    seconds
+        For each product at most; what was found before costs nothing.
+    """
+    if not available(x.device.type, x.dtype):
+        return
+    pattern, (launch, tuning) = pattern_of(indices), _rooms()
+    places = None if geometry is None else _places(x.shape, weight.shape, geometry)
+    rows, kept = (_rows(x), weight) if places is None else (_pixels(x), _by_taps(weight))
+    slope = x.new_empty(len(rows) if places is None else places.out_rows, pattern.out_features).normal_()
+    runs = {
+        "forward": (rows, lambda s: launch.product(rows, kept, pattern, s, places=places)),
+        "backward": (slope, lambda s: launch.input_gradient(slope, kept, pattern, s, places=places)),
+        "gradient": (rows, lambda s: launch.weight_gradient(rows, slope, pattern, s, places=places)),
+    }
+    for what, (multiplied, run) in runs.items():
+        if training or what == "forward":
+            tuning.search(what, pattern, multiplied, places, run, seconds=seconds)
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _rooms() -> tuple[Any, Any]:
+    """The rooms that import Triton, opened when they are needed."""
+    from iddl_prune.ops import triton_launch, triton_tuning
+
+    return triton_launch, triton_tuning
+
+
+def _can(x: Tensor) -> bool:
+    if available(x.device.type, x.dtype):
+        return True
+    _say_once(f"Kernel 'triton' does not run on {x.device.type} in {x.dtype}; 'gather' computes instead.")
+    return False
+
+
+@cache
+def _say_once(line: str) -> None:
+    warnings.warn(line, stacklevel=2)
+
+
+@lru_cache(256)
+def _gathered(pattern: SparsePattern, device: torch.device) -> list[Tensor]:
+    return [tensor.to(device) for tensor in gather.buffers(pattern).values()]
+
+
+def _places(images: Sequence[int], weight: Sequence[int], geometry: Geometry) -> Places:
+    return Places(images[0], (images[2], images[3]), (weight[1], weight[2]), geometry)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Each row without gaps; the rows may lie apart."""
+    return x if x.stride(1) == 1 else x.contiguous()
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N * H * W, C), without a copy where the images are channels-last."""
+    return images.permute(0, 2, 3, 1).contiguous().view(-1, images.shape[1])
+
+
+def _images(pixels: Tensor, batch: int, size: tuple[int, int]) -> Tensor:
+    return pixels.view(batch, *size, -1).permute(0, 3, 1, 2)
+
+
+def _by_taps(weight: Tensor) -> Tensor:
+    """(kept, kh, kw) -> (kh * kw, kept), without a copy where the weight is stored so."""
+    return weight.flatten(1).t().contiguous()
