@@ -21,6 +21,7 @@ from torch import Tensor
 from iddl_prune.files import cache_dir, write_whole
 from iddl_prune.ops.convolution import Places
 from iddl_prune.ops.triton_launch import Settings
+from iddl_prune.ops.triton_work import reads_runs
 from iddl_prune.pattern import SparsePattern
 
 __all__ = ["first_guess", "forget", "search", "settings"]
@@ -40,6 +41,9 @@ _TRIED_VECTOR = {"outputs": (1, 2, 4, 8, 16), "inputs": (64, 128, 256, 512, 1024
 
 # A tile of more numbers than this does not stay in the registers.
 _LARGEST_TILE = 256 * 128
+
+# From more rows than this on, reading channel by channel costs more than a pass that sorts them.
+_FEW_ROWS = 32
 
 # Up to so many rows of a linear layer the vector kernel is a candidate.
 _VECTOR_ROWS = 8
@@ -76,6 +80,8 @@ def first_guess(
         return Settings(1, _power(height, 1, 8), _power(fan_in, 16, 512), warps=4, stages=1)
     outputs, inputs = (width, height) if what == "backward" else (height, width)
     guess = Settings(_power(rows, 16, 128), _power(outputs, 16, 128), _power(inputs, 16, 64))
+    if rows > _FEW_ROWS:
+        guess = replace(guess, in_order=not reads_runs(pattern, guess.inputs, what))
     if what == "gradient":
         tiles = pattern.kept / (guess.outputs * guess.inputs) * (1 if places is None else places.taps)
         wanted = min(2 * _processors(device) / tiles, rows / (4 * guess.rows))
@@ -145,12 +151,14 @@ def _descend(start: Settings, what: str, run: Callable[[Settings], object], dead
 def _neighbours(best: Settings, what: str) -> Iterator[Settings]:
     """The next smaller and larger value of each field."""
     tried = _TRIED_VECTOR if best.rows == 1 else _TRIED
+    if best.rows > 1:
+        yield replace(best, in_order=not best.in_order)
     for name, values in tried.items():
         if name == "shares" and what != "gradient":
             continue
         at = values.index(getattr(best, name))
         for value in values[max(0, at - 1) : at] + values[at + 1 : at + 2]:
-            candidate = replace(best, **{name: value})
+            candidate = replace(best, **{name: value})  # type: ignore[arg-type]
             if candidate.rows * candidate.outputs <= _LARGEST_TILE:
                 yield candidate
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from iddl_prune.pattern import SparsePattern
 
-__all__ = ["GradientWork", "Lists", "ProductWork", "gradient_work", "lists", "product_work"]
+__all__ = ["GradientWork", "Lists", "ProductWork", "gradient_work", "lists", "product_work", "reads_runs"]
 
 Integers = npt.NDArray[np.int32]
 
@@ -177,6 +177,13 @@ def gradient_work(pattern: SparsePattern, outputs: int, inputs: int) -> Gradient
     table = np.array(tiles, dtype=np.int32)
     full = bool((table[:, 3] == outputs).all() and (table[:, 5] == inputs).all())
     return GradientWork(table, targets.channels, sources.channels, targets_run, sources_run, full, _aligned(table))
+
+
+def reads_runs(pattern: SparsePattern, inputs: int, what: str) -> bool:
+    """Whether what is multiplied ("forward", "backward", "gradient") lies in consecutive channels, mostly."""
+    read, written, _ = lists(pattern)
+    needed = {"forward": [read], "backward": [written], "gradient": [read, written]}[what]
+    return all(_mostly_runs(channels, inputs) for channels in needed)
 
 
 def _pieces(

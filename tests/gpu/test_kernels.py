@@ -81,6 +81,19 @@ def test_linear_and_its_gradients(pattern, dtype, rows, settings, device) -> Non
     case.check(weight_gradient(case.x, case.slope, pattern, settings), case.kept(slope.T @ x))
 
 
+@pytest.mark.parametrize("taps", [(), (1, 1)])
+def test_columns_put_in_order_first(taps, device) -> None:
+    pattern, settings = PATTERNS["permuted"], Settings(16, 16, 16, in_order=True)
+    case = draw(pattern, torch.float32, device, 19, pattern.in_features)
+    places = Places(19, (1, 1), taps, Geometry((1, 1), (0, 0), (1, 1))) if taps else None
+    weight = case.weight[None] if taps else case.weight
+    x, slope, dense = case.x.double().cpu(), case.slope.double().cpu(), case.dense()
+    case.check(product(case.x, weight, pattern, settings, places=places), x @ dense.T)
+    case.check(input_gradient(case.slope, weight, pattern, settings, places=places), slope @ dense)
+    by_weight = weight_gradient(case.x, case.slope, pattern, settings, places=places)
+    case.check(by_weight[0] if taps else by_weight, case.kept(slope.T @ x))
+
+
 @patterns
 @dtypes
 def test_vector_kernel(pattern, dtype, device) -> None:

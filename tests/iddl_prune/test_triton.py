@@ -118,6 +118,38 @@ def test_kernels_in_the_interpreter() -> None:
     run(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", GPU_TESTS, TRITON_INTERPRET="1")
 
 
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed; Linux has it")
+@pytest.mark.parametrize("name", ["product_kernel", "gradient_kernel"])
+def test_kernels_compile_for_hopper_into_matrix_instructions_and_wide_copies(name) -> None:
+    """Without a card Triton still compiles for one: whole tiles take `wgmma` and asynchronous copies of 16 bytes."""
+    script = f"""
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from iddl_prune.ops import triton_kernels
+kernel = triton_kernels.{name}
+fixed = dict(
+    MOST_TAPS=9, POINTWISE=False, BACKWARD=False, TARGETS_RUN=True, SOURCES_RUN=True, FULL=True, ALIGNED=16,
+    HAS_SCALE=True, HAS_SHIFT=True, HAS_ADDED=True, RELU=True, PRECISION="ieee", WIDEN=False,
+    ROWS=64, OUTPUTS=64, INPUTS=64,
+)
+fixed = {{key: value for key, value in fixed.items() if key in kernel.arg_names}}
+tables = "tiles", "steps", "targets", "sources", "taps", "tap_counts"
+tensors = "x", "slope", "weight", "out", "added", "scale", "shift"
+types = dict.fromkeys(tables, "*i32") | dict.fromkeys(tensors, "*bf16") | dict.fromkeys(fixed, "constexpr")
+signature = {{key: types.get(key, "i32") for key in kernel.arg_names}}
+wide = *tables, *tensors, "x_stride", "slope_stride", "out_stride", "kept"
+attributes = {{(i,): [["tt.divisibility", 16]] for i, key in enumerate(kernel.arg_names) if key in wide}}
+constants = {{(kernel.arg_names.index(key),): value for key, value in fixed.items()}}
+source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+assembly = triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+assert "wgmma.mma_async" in assembly
+assert "cp.async.cg.shared.global" in assembly  # .cg is of 16 bytes always
+assert "ld.global.b16" not in assembly
+"""
+    run(sys.executable, "-c", script, TRITON_INTERPRET="0")
+
+
 def run(*command: object, **environment: str) -> None:
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
