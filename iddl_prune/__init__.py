@@ -14,12 +14,14 @@ from bibdlib.extras import load
 
 load("torch", extra="prune")
 
+from iddl_prune.allocation import Override
 from iddl_prune.compress import compress
-from iddl_prune.convert import pattern_layers, prune_
+from iddl_prune.convert import pattern_layers, prune_, to_dense
 from iddl_prune.errors import InvalidArgument, PruneError
+from iddl_prune.layer_plan import LayerPlan
 from iddl_prune.layers import BIBDConv2d, BIBDLinear
 from iddl_prune.pattern import SparsePattern
-from iddl_prune.plan import LayerPlan, Plan, plan
+from iddl_prune.plan import Plan, plan
 from iddl_prune.recover import repair_
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "BIBDLinear",
     "InvalidArgument",
     "LayerPlan",
+    "Override",
     "Plan",
     "PruneError",
     "SparsePattern",
@@ -35,4 +38,5 @@ __all__ = [
     "plan",
     "prune_",
     "repair_",
+    "to_dense",
 ]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from math import log
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 import bibdlib
 from iddl_prune.errors import InvalidArgument
 
-__all__ = ["EDGES", "Choice", "check_choice", "choose"]
+__all__ = ["EDGES", "TOLERANCE", "Choice", "alternatives", "check_choice", "choose", "nearest", "refusal"]
 
 EDGES = (64, 32, 16, 8, 4, 2, 1)
 
 # Densities closer than this (relative) count as equal, and the larger tile, then the smaller lam, decides.
-_TOLERANCE = 0.15
+TOLERANCE = 0.15
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Choice:
         """Parameters of the design."""
         return self.recipe.parameters
 
+    @property
+    def density(self) -> float:
+        """Share of the weights that the design keeps, k / v."""
+        return self.parameters.k / self.parameters.v
+
 
 @cache
 def choose(in_features: int, out_features: int, density: float, edge: int | None = None) -> Choice | None:
@@ -38,16 +47,55 @@ def choose(in_features: int, out_features: int, density: float, edge: int | None
 
     Without `edge`, the largest of `EDGES` at which some design comes within 15% of the density.
 
-    Returns None where the layer is too narrow for any such design.
+    Returns None where the layer is too narrow for any such design; `refusal` tells why.
     """
     check_choice(density, edge)
     for candidate_edge in EDGES if edge is None else (edge,):
-        points, blocks = -(-in_features // candidate_edge), -(-out_features // candidate_edge)
-        for p in sorted(_fitting(points, blocks, density), key=lambda p: _rank(p, density)):
-            recipe = bibdlib.find(p)
-            if recipe is not None:
-                return Choice(recipe, candidate_edge, _reason(p, density, candidate_edge, points, blocks))
+        near = _near(_fitting(*_units(in_features, out_features, candidate_edge)), density)
+        if (recipe := _first(near, lambda p: _rank(p, density))) is not None:
+            return _choice(recipe, in_features, out_features, density, candidate_edge)
     return None
+
+
+@cache
+def alternatives(in_features: int, out_features: int, density: float, edge: int | None = None) -> tuple[Choice, ...]:
+    """Designs within 15% of a density, ascending: one, with the largest tile, for each density that is to be had.
+
+    Without `edge`, tiles are those that `choose` takes, or half as wide.
+    """
+    chosen = choose(in_features, out_features, density, edge)
+    if chosen is None:
+        return ()
+    found: dict[float, Choice] = {}
+    for candidate_edge in (chosen.edge,) if edge or chosen.edge == 1 else (chosen.edge, chosen.edge // 2):
+        near = _near(_fitting(*_units(in_features, out_features, candidate_edge)), density)
+        for share in np.setdiff1d(near[:, 1] / near[:, 0], list(found)).tolist():
+            recipe = _first(near[near[:, 1] / near[:, 0] == share], lambda p: _rank(p, density))
+            if recipe is not None:
+                found[share] = _choice(recipe, in_features, out_features, density, candidate_edge)
+    return tuple(found[share] for share in sorted(found))
+
+
+@cache
+def nearest(in_features: int, out_features: int, density: float, edge: int = 1) -> Choice | None:
+    """The design nearest to a density, however far it is; None where none fits at all."""
+    fitting = _fitting(*_units(in_features, out_features, edge))
+    recipe = _first(fitting, lambda p: (abs(log(p[1] / p[0] / density)), p[2]))
+    return None if recipe is None else _choice(recipe, in_features, out_features, density, edge)
+
+
+def refusal(in_features: int, out_features: int, density: float, edge: int | None = None) -> str:
+    """Why no design near this density fits, and which comes nearest.
+
+    A design has b = lam v (v - 1) / (k (k - 1)) blocks, more than (v / k)^2, and each must have an output to play
+    it: so with u units of outputs, k / v is more than 1 / sqrt(u).
+    """
+    units = _units(in_features, out_features, edge or 1)[1]
+    told = f"too narrow for a design of density {density:.3g}"
+    if density <= 1 / sqrt(units):
+        told += f" (with at most {units} blocks every design keeps more than 1 / sqrt({units}) = {units**-0.5:.3g})"
+    best = nearest(in_features, out_features, density, edge or 1)
+    return told + ("" if best is None else f"; nearest: {best.parameters}, density {best.density:.3g}")
 
 
 def check_choice(density: float, edge: int | None) -> None:
@@ -58,21 +106,47 @@ def check_choice(density: float, edge: int | None) -> None:
         raise InvalidArgument(f"Argument 'edge' must be at least 1, not {edge}.")
 
 
-def _fitting(points: int, blocks: int, density: float) -> Iterator[bibdlib.Parameters]:
-    for v in range(3, min(points, blocks) + 1):
-        low, high = density * v * (1 - _TOLERANCE), density * v * (1 + _TOLERANCE)
-        for k in range(max(2, int(low)), min(v - 1, int(high) + 1) + 1):
-            if low <= k <= high:
-                for lam in range(1, blocks * k * (k - 1) // (v * (v - 1)) + 1):
-                    p = bibdlib.Parameters(v, k, lam)
-                    if p.is_admissible and p.b >= v:
-                        yield p
+def _units(in_features: int, out_features: int, edge: int) -> tuple[int, int]:
+    """How many points and how many blocks there is room for."""
+    return -(-in_features // edge), -(-out_features // edge)
 
 
-def _rank(p: bibdlib.Parameters, density: float) -> tuple[int, int, float]:
-    error = abs(log(p.k / p.v / density))
-    return p.lam, round(error / 0.05), -p.v
+@cache
+def _fitting(points: int, blocks: int) -> npt.NDArray[np.int64]:
+    """All admissible (v, k, lam) with v <= points and v <= b <= blocks, shape (n, 3)."""
+    widest = min(points, blocks)
+    v, k = np.tril_indices(max(widest + 1, 0), -1)
+    v, k = v[k >= 2], k[k >= 2]
+    # r = lam (v - 1) / (k - 1) and b = lam v (v - 1) / (k (k - 1)) are whole for the multiples of:
+    step = np.lcm((k - 1) // np.gcd(v - 1, k - 1), k * (k - 1) // np.gcd(v * (v - 1), k * (k - 1)))
+    b = step * v * (v - 1) // (k * (k - 1))
+    found = [np.empty((0, 3), dtype=np.int64)]
+    for multiple in range(1, blocks // int(b.min(initial=blocks)) + 1):
+        fits = (multiple * b <= blocks) & (multiple * b >= v)
+        found.append(np.stack([v, k, multiple * step], axis=1)[fits])
+    return np.concatenate(found)
 
 
-def _reason(p: bibdlib.Parameters, density: float, edge: int, points: int, blocks: int) -> str:
-    return f"k/v = {p.k / p.v:.3f} for {density:g}; v = {p.v} of {points}, b = {p.b} of {blocks} units of {edge}"
+def _near(fitting: npt.NDArray[np.int64], density: float) -> npt.NDArray[np.int64]:
+    share = fitting[:, 1] / fitting[:, 0] / density
+    return fitting[(share >= 1 - TOLERANCE) & (share <= 1 + TOLERANCE)]
+
+
+def _first(fitting: npt.NDArray[np.int64], rank: Callable[[tuple[int, int, int]], Any]) -> bibdlib.Recipe | None:
+    """How to build the first design, by rank, that bibdlib can build."""
+    for v, k, lam in sorted(map(tuple, fitting.tolist()), key=rank):
+        recipe = bibdlib.find(bibdlib.Parameters(v, k, lam))
+        if recipe is not None:
+            return recipe
+    return None
+
+
+def _rank(p: tuple[int, int, int], density: float) -> tuple[int, int, float]:
+    v, k, lam = p
+    return lam, round(abs(log(k / v / density)) / 0.05), -v
+
+
+def _choice(recipe: bibdlib.Recipe, in_features: int, out_features: int, density: float, edge: int) -> Choice:
+    p, (points, blocks) = recipe.parameters, _units(in_features, out_features, edge)
+    reason = f"k/v = {p.k / p.v:.3f} for {density:.3g}; v = {p.v} of {points}, b = {p.b} of {blocks} units of {edge}"
+    return Choice(recipe, edge, reason)

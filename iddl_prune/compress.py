@@ -49,11 +49,11 @@ def compress(
         If an argument breaks its rule, or no layer can be converted at this density.
     """
     device = next((parameter.device for parameter in model.parameters()), None)
-    inputs = None if calibration is None else calibration_inputs(calibration).to(device)
-    decided = plan(model, example_inputs, density=density, design=design, calibration=inputs, **options)
+    batches = calibration if calibration is None or isinstance(calibration, Tensor) else list(calibration)
+    decided = plan(model, example_inputs, density=density, design=design, calibration=batches, **options)
     if not decided.layers:
         raise InvalidArgument(f"Argument 'density' must leave a layer to convert, not {density}:\n{decided}")
     sparse = prune_(copy.deepcopy(model), decided)
-    if repair and inputs is not None:
-        repair_(sparse, model, inputs)
+    if repair and batches is not None:
+        repair_(sparse, model, calibration_inputs(batches).to(device))
     return sparse

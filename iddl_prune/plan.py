@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from math import prod
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-import bibdlib
-from iddl_prune.assign import fit as fit_pattern
-from iddl_prune.choice import check_choice, choose
+from iddl_prune.allocation import BUDGETS, Override, allocate, check_allocation, overrides_by_layer
+from iddl_prune.choice import check_choice
 from iddl_prune.errors import InvalidArgument
-from iddl_prune.importance import calibration_inputs, input_power, worth
-from iddl_prune.mode import in_eval_mode
-from iddl_prune.pattern import SparsePattern
+from iddl_prune.importance import Importance, check_importance, worths
+from iddl_prune.layer_plan import LayerPlan
+from iddl_prune.survey import Filter, survey
 
 __all__ = ["DESIGNS", "FORMAT", "LayerPlan", "Plan", "plan"]
 
@@ -28,75 +25,48 @@ DESIGNS = ("bibd", "random")
 # Keeps the seeds of the random patterns of two plans apart.
 _LAYERS_AT_MOST = 1 << 16
 
-Filter = Callable[[str, nn.Module], bool | None]
-
-
-@dataclass(frozen=True)
-class LayerPlan:
-    """One layer: its shape, its design, the edge of its tiles, the places of its channels.
-
-    Attributes
-    ----------
-    seed
-        None for the design itself; the seed of the draw for a random pattern of the same degrees.
-    in_order, out_order
-        Channel i plays the part of channel in_order[i] of the pattern as it falls; empty if it stays as it falls.
-    worth
-        Shares of the layer's worth kept: by this pattern, by the pattern as it falls, by as many weights chosen
-        freely; None if nothing was fitted.
-    """
-
-    kind: str
-    in_features: int
-    out_features: int
-    taps: tuple[int, ...]
-    v: int
-    k: int
-    lam: int
-    edge: int
-    reason: str
-    seed: int | None = None
-    in_order: tuple[int, ...] = ()
-    out_order: tuple[int, ...] = ()
-    worth: tuple[float, float, float] | None = None
-
-    @property
-    def parameters(self) -> bibdlib.Parameters:
-        """Parameters of the design."""
-        return bibdlib.Parameters(self.v, self.k, self.lam)
-
-    def pattern(self) -> SparsePattern:
-        """The pattern, built anew: the design spread over the layer, or its random control, its channels in order."""
-        design = bibdlib.construct(self.v, self.k, self.lam)
-        pattern = SparsePattern.from_design(self.in_features, self.out_features, design, edge=self.edge)
-        if self.seed is not None:
-            pattern = pattern.random(self.seed)
-        return pattern.permuted(self.in_order, self.out_order) if self.in_order else pattern
-
-    def fitted(self, worth: npt.NDArray[np.float64], starts: int, seed: int) -> LayerPlan:
-        """The same with the channels in the places that keep most worth, shape (out_features, in_features)."""
-        found = fit_pattern(worth, self.pattern(), starts=starts, seed=seed)
-        return replace(
-            self,
-            in_order=tuple(found.in_order.tolist()),
-            out_order=tuple(found.out_order.tolist()),
-            worth=(found.kept, found.unfitted, found.ceiling),
-        )
-
-    @property
-    def weights_before(self) -> int:
-        """Weights of the dense layer, bias not counted."""
-        return self.in_features * self.out_features * prod(self.taps)
-
 
 @dataclass(frozen=True)
 class Plan:
-    """A decision for every Linear and Conv2d of a model: converted (`layers`), or left dense (`skipped`: why)."""
+    """A decision for every Linear and Conv2d of a model: converted (`layers`), or left dense (`skipped`: why).
+
+    Attributes
+    ----------
+    budget, allocation
+        What `density` counts, and how it was shared out, as in `iddl_prune.allocation.allocate`.
+    allotted
+        The density that each layer was to have, 1 for one that was given all its weights; layers that cannot be
+        converted, or are too narrow, are not there.
+    costs
+        Weights and multiply-adds of every layer when dense.
+    """
 
     design: str
     density: float
     layers: dict[str, LayerPlan]
     skipped: dict[str, str]
+    budget: str = "weights"
+    allocation: str = "uniform"
+    allotted: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def kept(self, name: str) -> tuple[int, int]:
+        """Weights and multiply-adds of a layer as planned, dense or not."""
+        layer = self.layers.get(name)
+        return self.costs[name] if layer is None else (layer.weights, layer.multiply_adds)
+
+    def reached(self, budget: str | None = None) -> float:
+        """Share of weights or multiply-adds that the layers among which they were shared out keep together.
+
+        Raises
+        ------
+        InvalidArgument
+            If the budget is neither "weights" nor "flops".
+        """
+        check_allocation(budget or self.budget, self.allocation)
+        unit = BUDGETS.index(budget or self.budget)
+        before = sum(self.costs[name][unit] for name in self.allotted)
+        return sum(self.kept(name)[unit] for name in self.allotted) / before if before else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the version of its form."""
@@ -114,21 +84,45 @@ class Plan:
         if not isinstance(data.get("format"), int) or data["format"] > FORMAT:
             raise InvalidArgument(f"A plan must have format {FORMAT} or older, not {data.get('format')!r}.")
         try:
-            layers = {name: LayerPlan(**_with_tuples(layer)) for name, layer in data["layers"].items()}
-            return cls(data["design"], data["density"], layers, dict(data["skipped"]))
+            told = {name: value for name, value in data.items() if name != "format"}
+            told["layers"] = {name: LayerPlan(**_with_tuples(layer)) for name, layer in data["layers"].items()}
+            told["costs"] = _with_tuples(data.get("costs", {}))
+            return cls(**told)
         except (KeyError, TypeError) as error:
             raise InvalidArgument(f"A plan must hold every field of its layers: {error}.") from error
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """The table: a header, a row a layer, the layers left dense with their reasons."""
-        yield "layer", "kind", "channels", "design", "edge", "kept", "worth kept", "why"
+        """The table: a header, a row a layer, the layers left dense with their reasons, the totals."""
+        yield "layer", "kind", "channels", "design", "edge", "kept", "weights", "multiply-adds", "worth kept", "why"
         for name, layer in self.layers.items():
             design = str(layer.parameters) if layer.seed is None else f"random like {layer.parameters}"
             channels = f"{layer.in_features} -> {layer.out_features}"
             worth = "" if layer.worth is None else "{:.0%} (as it falls {:.0%}, free {:.0%})".format(*layer.worth)
-            yield name, layer.kind, channels, design, str(layer.edge), f"{layer.k / layer.v:.1%}", worth, layer.reason
+            cost = f"{layer.weights:,}", f"{layer.multiply_adds:,}"
+            yield (
+                name,
+                layer.kind,
+                channels,
+                design,
+                str(layer.edge),
+                f"{layer.density:.1%}",
+                *cost,
+                worth,
+                layer.reason,
+            )
         for name, reason in self.skipped.items():
-            yield name, "", "", "dense", "", "100%", "", reason
+            cost = (f"{self.costs[name][0]:,}", f"{self.costs[name][1]:,}") if name in self.costs else ("", "")
+            yield name, "", "", "dense", "", "100%", *cost, "", reason
+        for title, names in (("shared out", self.allotted), ("all layers", self.costs)):
+            if names:
+                yield self._total(title, names)
+
+    def _total(self, title: str, names: Collection[str]) -> tuple[str, ...]:
+        before, kept = (np.sum([cost(name) for name in names], axis=0) for cost in (self.costs.__getitem__, self.kept))
+        shares = f"{kept[0] / before[0]:.1%} of weights, {kept[1] / max(before[1], 1):.1%} of multiply-adds"
+        if names is self.allotted:
+            shares += f"; asked {self.density:.1%} of {self.budget}, {self.allocation}"
+        return title, "", "", "", "", f"{kept[0] / before[0]:.1%}", f"{kept[0]:,}", f"{kept[1]:,}", "", shares
 
     def __str__(self) -> str:
         rows = list(self.rows())
@@ -145,13 +139,17 @@ def plan(
     density: float,
     design: str = "bibd",
     edge: int | None = None,
+    budget: str = "weights",
+    allocation: str = "uniform",
+    overrides: Mapping[str, float | Override] | None = None,
     filter_fn: Filter | None = None,
     calibration: torch.Tensor | Iterable[Any] | None = None,
+    importance: Importance | None = None,
     fit: bool = True,
     starts: int = 2,
     seed: int = 0,
 ) -> Plan:
-    """Decide what becomes of each Linear and Conv2d; the model is read and run once, not changed.
+    """Decide what becomes of each Linear and Conv2d; the model is read and run, not changed.
 
     Parameters
     ----------
@@ -160,17 +158,24 @@ def plan(
     example_inputs
         A batch, or a tuple of the model's positional arguments.
     density
-        Share of the weights that each converted layer keeps, between 0 and 1; the design comes near it.
+        Share of the budget that the converted layers keep together, between 0 and 1; the designs come near it.
     design
         "bibd", or "random" for patterns of the same degrees drawn at random.
     edge
         Edge of the tiles in channels; None takes the largest that leaves a design of this density.
+    budget, allocation
+        What is counted, "weights" or "flops", and how it is shared out: "uniform", "erk" or "sensitivity", as in
+        `iddl_prune.allocation.allocate`.
+    overrides
+        By name or glob, the density of single layers (1 leaves them dense), or an `Override` of density and edge.
     filter_fn
         Called with name and module: True converts a layer that the rules would leave dense, False leaves it
         dense, None leaves it to the rules.
     calibration
-        A batch, or an iterable of inputs or (inputs, labels): a weight is then worth its square times the mean
-        square of its input; without, its square.
+        A batch, or an iterable of inputs or (inputs, labels), by which weights are valued.
+    importance
+        What a weight is worth: "magnitude", "activation", "taylor", "hessian" or a function, as in
+        `iddl_prune.importance.worths`; None takes "activation" where there is calibration, else "magnitude".
     fit, starts
         Whether channels are given the places that keep most worth, and from how many starts these are searched;
         without, the pattern is laid over the layer as it falls.
@@ -185,99 +190,30 @@ def plan(
     if design not in DESIGNS:
         raise InvalidArgument(f"Argument 'design' must be one of {', '.join(DESIGNS)}, not {design!r}.")
     check_choice(density, edge)
-    reached = _order_of_calls(model, example_inputs)
-    rules = _Rules(model, reached)
-    layers: dict[str, LayerPlan] = {}
-    power = {} if calibration is None or not fit else _power(model, calibration)
-    skipped: dict[str, str] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.Linear | nn.Conv2d):
-            continue
-        wish = filter_fn(name, module) if filter_fn else None
-        reason = rules.impossible(name, module)
-        if reason is None and wish is not True:
-            reason = "left dense by the filter" if wish is False else rules.unwise(module)
-        if reason is not None:
-            skipped[name] = reason
-        elif (layer := _layer_plan(module, density, edge)) is not None:
-            if design == "random":
-                layer = replace(layer, seed=seed * _LAYERS_AT_MOST + len(layers))
-            layers[name] = layer.fitted(worth(module, power.get(name)), starts, seed) if fit else layer
-        else:
-            skipped[name] = "too narrow for a design of this density"
-    return Plan(design, density, layers, skipped)
-
-
-class _Rules:
-    """Which layers cannot be converted, and which had better not be."""
-
-    def __init__(self, model: nn.Module, reached: list[nn.Module]) -> None:
-        convolutions = [module for module in reached if isinstance(module, nn.Conv2d)]
-        linears = [module for module in reached if isinstance(module, nn.Linear)]
-        self.reached = reached
-        self.first = convolutions[0] if convolutions else None
-        self.last = linears[-1] if linears else None
-        owners: dict[int, int] = {}
-        for module in model.modules():
-            for parameter in module.parameters(recurse=False):
-                owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-        self.owners = owners
-
-    def impossible(self, name: str, module: nn.Linear | nn.Conv2d) -> str | None:
-        if not name:
-            return "the model itself, which cannot be replaced in place; wrap it in nn.Sequential"
-        if type(module) not in (nn.Linear, nn.Conv2d):
-            return f"{type(module).__name__} is more than a plain layer"
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            return f"depthwise or grouped convolution ({module.groups} groups)"
-        if self.owners[id(module.weight)] > 1:
-            return "shares its weight with another layer"
-        return None
-
-    def unwise(self, module: nn.Linear | nn.Conv2d) -> str | None:
-        if module is self.first:
-            return "first convolution"
-        if module is self.last:
-            return "classifier"
-        if not any(module is other for other in self.reached):
-            return "not reached by the example inputs"
-        return None
-
-
-def _layer_plan(module: nn.Linear | nn.Conv2d, density: float, edge: int | None) -> LayerPlan | None:
-    out_features, in_features, *taps = module.weight.shape
-    choice = choose(in_features, out_features, density, edge)
-    if choice is None:
-        return None
-    p = choice.parameters
-    return LayerPlan(
-        type(module).__name__, in_features, out_features, tuple(taps), p.v, p.k, p.lam, choice.edge, choice.reason
+    check_allocation(budget, allocation)
+    check_importance(importance)
+    found = survey(model, example_inputs, filter_fn)
+    able = {name: layer for name, layer in found.items() if layer.reason is None}
+    valued = worths(model, able, importance, calibration) if fit or allocation == "sensitivity" else {}
+    allotted = allocate(
+        able,
+        density,
+        edge=edge,
+        budget=budget,
+        allocation=allocation,
+        overrides=overrides_by_layer(overrides or {}, able),
+        worth=valued,
     )
-
-
-def _power(model: nn.Module, calibration: torch.Tensor | Iterable[Any]) -> dict[str, torch.Tensor]:
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return input_power(model, names, calibration_inputs(calibration))
+    layers: dict[str, LayerPlan] = {}
+    for name in [name for name in found if name in allotted.choices]:
+        drawn = seed * _LAYERS_AT_MOST + len(layers) if design == "random" else None
+        layer = LayerPlan.of(found[name], allotted.choices[name], drawn)
+        layers[name] = layer.fitted(valued[name], starts, seed) if fit else layer
+    skipped = {name: layer.reason or allotted.refused[name] for name, layer in found.items() if name not in layers}
+    costs = {name: (layer.weights, layer.multiply_adds) for name, layer in found.items()}
+    return Plan(design, density, layers, skipped, budget, allocation, allotted.densities, costs)
 
 
 def _with_tuples(data: dict[str, Any]) -> dict[str, Any]:
     """JSON knows lists only."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-
-
-def _order_of_calls(model: nn.Module, example_inputs: torch.Tensor | tuple[Any, ...]) -> list[nn.Module]:
-    """The modules that the inputs reach, in the order of their first call; the model's state stays as it was."""
-    called: dict[nn.Module, None] = {}
-    hooks = [
-        module.register_forward_pre_hook(lambda module, _: called.setdefault(module))
-        for module in model.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-    ]
-    inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
-    try:
-        with in_eval_mode(model), torch.no_grad():
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return list(called)

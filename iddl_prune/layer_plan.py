@@ -1,0 +1,112 @@
+"""One layer's part of a plan: its design, the edge of its tiles, the places of its channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+import bibdlib
+from iddl_prune.assign import fit as fit_pattern
+from iddl_prune.choice import Choice
+from iddl_prune.pattern import SparsePattern
+from iddl_prune.survey import Surveyed
+
+__all__ = ["LayerPlan"]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer: its shape, its design, the edge of its tiles, the places of its channels.
+
+    Attributes
+    ----------
+    seed
+        None for the design itself; the seed of the draw for a random pattern of the same degrees.
+    in_order, out_order
+        Channel i plays the part of channel in_order[i] of the pattern as it falls; empty if it stays as it falls.
+    worth
+        Shares of the layer's worth kept: by this pattern, by the pattern as it falls, by as many weights chosen
+        freely; None if nothing was fitted.
+    places
+        How often each weight is used for one input: output pixels of a convolution, tokens of a linear layer.
+    """
+
+    kind: str
+    in_features: int
+    out_features: int
+    taps: tuple[int, ...]
+    v: int
+    k: int
+    lam: int
+    edge: int
+    reason: str
+    seed: int | None = None
+    in_order: tuple[int, ...] = ()
+    out_order: tuple[int, ...] = ()
+    worth: tuple[float, float, float] | None = None
+    places: int = 1
+
+    @classmethod
+    def of(cls, layer: Surveyed, choice: Choice, seed: int | None = None) -> LayerPlan:
+        """The design of a choice laid over a layer as it falls, or with a seed the random control."""
+        p = choice.parameters
+        return cls(
+            layer.kind,
+            layer.in_features,
+            layer.out_features,
+            layer.taps,
+            p.v,
+            p.k,
+            p.lam,
+            choice.edge,
+            choice.reason,
+            seed=seed,
+            places=layer.places,
+        )
+
+    @property
+    def parameters(self) -> bibdlib.Parameters:
+        """Parameters of the design."""
+        return bibdlib.Parameters(self.v, self.k, self.lam)
+
+    def pattern(self) -> SparsePattern:
+        """The pattern, built anew: the design spread over the layer, or its random control, its channels in order."""
+        design = bibdlib.construct(self.v, self.k, self.lam)
+        pattern = SparsePattern.from_design(self.in_features, self.out_features, design, edge=self.edge)
+        if self.seed is not None:
+            pattern = pattern.random(self.seed)
+        return pattern.permuted(self.in_order, self.out_order) if self.in_order else pattern
+
+    def fitted(self, worth: npt.NDArray[np.float64], starts: int, seed: int) -> LayerPlan:
+        """The same with the channels in the places that keep most worth, shape (out_features, in_features)."""
+        found = fit_pattern(worth, self.pattern(), starts=starts, seed=seed)
+        return replace(
+            self,
+            in_order=tuple(found.in_order.tolist()),
+            out_order=tuple(found.out_order.tolist()),
+            worth=(found.kept, found.unfitted, found.ceiling),
+        )
+
+    @property
+    def weights_before(self) -> int:
+        """Weights of the dense layer, bias not counted."""
+        return self.in_features * self.out_features * prod(self.taps)
+
+    @cached_property
+    def weights(self) -> int:
+        """Weights that the layer keeps."""
+        return self.pattern().kept * prod(self.taps)
+
+    @property
+    def density(self) -> float:
+        """Kept weights over all weights."""
+        return self.weights / self.weights_before
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one input's forward pass."""
+        return self.weights * self.places
