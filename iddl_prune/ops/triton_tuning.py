@@ -164,14 +164,14 @@ def _neighbours(best: Settings, what: str) -> Iterator[Settings]:
 
 
 def _time(run: Callable[[Settings], object], candidate: Settings) -> float:
-    """Milliseconds, the weights not in the cache; infinite where the card has not room for so large a tile."""
+    """Milliseconds, the cache emptied before; infinite where the card has no room for such a tile."""
     try:
         if torch.cuda.is_available():
             return float(triton.testing.do_bench(lambda: run(candidate), warmup=5, rep=20, return_mode="median"))
         begun = time.perf_counter()
         run(candidate)
         return 1000 * (time.perf_counter() - begun)
-    except triton.runtime.errors.OutOfResources:
+    except triton.runtime.errors.TritonError:
         return float("inf")
 
 
