@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from torch import nn
@@ -12,7 +13,7 @@ from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.plan import LayerPlan, Plan
 
-__all__ = ["connect_", "pattern_layers", "prune_"]
+__all__ = ["connect_", "pattern_layers", "prune_", "replaced", "to_dense"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -55,6 +56,20 @@ def connect_(model: Model, patterns: Mapping[str, SparsePattern]) -> Model:
 def pattern_layers(model: nn.Module) -> dict[str, PatternLayer]:
     """The sparse layers of a model by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, PatternLayer)}
+
+
+def to_dense(model: Model) -> Model:
+    """A copy of a model whose sparse layers are ordinary torch layers of equal outputs."""
+    return replaced(model, lambda layer: layer.to_dense())
+
+
+def replaced(model: Model, replacement: Callable[[BIBDLinear | BIBDConv2d], nn.Module]) -> Model:
+    """A copy of a model with something else in the place of each sparse layer."""
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in pattern_layers(holder).items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(holder.get_submodule(parent), attribute, replacement(layer))  # type: ignore[arg-type]
+    return holder["model"]  # type: ignore[return-value]
 
 
 def _check(model: nn.Module, name: str, layer: LayerPlan) -> None:

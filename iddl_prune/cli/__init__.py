@@ -8,7 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from iddl_prune.cli.folder import info
+from bibdlib import BibdError
+from iddl_prune.cli.folder import export, info, measure, predict
 from iddl_prune.cli.prune import prune
 from iddl_prune.errors import PruneError
 
@@ -28,7 +29,7 @@ class _PruneFirst(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except PruneError as error:
+        except (PruneError, BibdError) as error:
             typer.echo(f"iddl-prune: {error}", err=True)
             raise typer.Exit(2) from error
         except KeyboardInterrupt as stop:
@@ -43,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(_FIRST)(prune)
-for command in (info,):
+for command in (info, measure, export, predict):
     app.command()(command)
 
 

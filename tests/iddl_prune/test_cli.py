@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from iddl_prune.checkpoint import from_pretrained
@@ -58,6 +59,48 @@ def test_the_saved_model_is_the_measured_one(output: Path) -> None:
     assert all(layer.pattern.verify() for layer in pattern_layers(model).values())
     metrics = json.loads((output / "metrics.json").read_text())
     assert evaluate(model, load("digits").test) == metrics["models"]["bibd"]["measurement"]["accuracy"]
+
+
+def test_the_folder_commands_take_the_saved_model(output: Path, tmp_path: Path) -> None:
+    folder = output / "bibd"
+    told = run("info", folder)
+    assert told.exit_code == 0, told.output
+    assert f"{sum(p.numel() for p in from_pretrained(folder).parameters()):,}" in told.output
+    told = run("measure", folder, "--batch-size", 1, "--seconds", 0)
+    assert told.exit_code == 0, told.output
+    weights = json.loads((output / "metrics.json").read_text())["models"]["bibd"]["measurement"]["weights"]
+    assert f"{weights:,}" in told.output
+    told = run("export", folder, "--output", tmp_path / "net.onnx", "--batch-size", 2, "--seconds", 0)
+    assert told.exit_code == 0, told.output
+    assert f"{(tmp_path / 'net.onnx').stat().st_size:,}" in told.output
+    assert "ms, batch 2" in told.output
+
+
+def test_predict_tells_the_classes_of_image_files(output: Path, tmp_path: Path) -> None:
+    digits = load("digits").test
+    Image.fromarray(digits.images[0, 0].numpy()).save(tmp_path / "digit.png")
+    told = run("predict", output / "bibd", tmp_path / "digit.png", "--top", 2)
+    assert told.exit_code == 0, told.output
+    path, *classes = told.output.rstrip("\n").split("\t")
+    assert path == str(tmp_path / "digit.png")
+    expected = from_pretrained(output / "bibd")(digits.prepare(digits.images[:1])).softmax(1)[0]
+    assert classes == [f"{c} {expected[c]:.1%}" for c in expected.argsort(descending=True)[:2].tolist()]
+    told = run("predict", output / "bibd", tmp_path / "nowhere.png")
+    assert told.exit_code == 2
+    assert "nowhere.png cannot be read as an image" in told.output
+
+
+@pytest.mark.parametrize("verb", ["info", "measure", "export"])
+def test_a_folder_that_holds_no_model_is_one_clear_line(verb: str, tmp_path: Path) -> None:
+    result = run(verb, tmp_path)
+    assert result.exit_code == 2
+    assert "config.json cannot be read" in result.output
+
+
+def test_the_verb_may_be_left_out() -> None:
+    told = [run(*arguments).output for arguments in (("mlp", "--edge", "0"), ("prune", "mlp", "--edge", "0"))]
+    assert told[0] == told[1]
+    assert "prune" in run("--help").output
 
 
 def test_a_density_without_a_design_is_refused(tmp_path: Path) -> None:
