@@ -7,29 +7,22 @@ with the new weights. So each layer makes up for what the layers before it lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from iddl_prune.convert import pattern_layers
 from iddl_prune.errors import InvalidArgument
-from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
-from iddl_prune.mode import in_eval_mode
+from iddl_prune.layers import PatternLayer
+from iddl_prune.least_squares import LeastSquares, rows_of
+from iddl_prune.trail import Trail
 
 __all__ = ["repair_"]
 
-
-@dataclass(frozen=True)
-class _Target:
-    """What a layer should answer at some rows: a row is one input, or one place of one image."""
-
-    rows: Tensor
-    answers: Tensor
+_ROUNDS = 2
 
 
 @torch.no_grad()
@@ -39,10 +32,17 @@ def repair_(
     inputs: Tensor,
     *,
     ridge: float = 1e-3,
-    rows: int = 8192,
+    rows: int = 32768,
     seed: int = 0,
 ) -> None:
     """Re-solve, in place, the weights of a sparse model for the answers of the dense one.
+
+    A layer is solved for what it is to be after its batch normalisation, whose weight and bias are solved with it.
+    Where a ReLU follows, only what passes it counts (X. Zhang, J. Zou, K. He, J. Sun, Accelerating very deep
+    convolutional networks for classification and detection, IEEE TPAMI 38 (2016) 1943-1955). Where the answer is
+    added to another tensor, as at the end of a residual branch, the sum is what is to be reached, so the layer makes
+    up for the loss of that tensor too (Y. He, X. Zhang, J. Sun, Channel pruning for accelerating very deep neural
+    networks, ICCV 2017).
 
     Parameters
     ----------
@@ -65,104 +65,135 @@ def repair_(
     if rows < 1:
         raise InvalidArgument(f"Argument 'rows' must be at least 1, not {rows}.")
     layers = pattern_layers(model)
-    targets = _targets(dense, layers, inputs, rows, torch.Generator().manual_seed(seed))
-
-    def solve(name: str) -> Callable[..., None]:
-        def hook(layer: PatternLayer, arguments: tuple[Tensor, ...]) -> None:
-            if name in targets:
-                _solve_(layer, arguments[0], targets.pop(name), ridge)
-
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(solve(name)) for name, layer in layers.items()]
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    hooks += [norm.register_forward_pre_hook(_renew_) for norm in norms]
     try:
-        with in_eval_mode(model):
-            model(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _targets(
-    dense: nn.Module, layers: dict[str, PatternLayer], inputs: Tensor, rows: int, generator: torch.Generator
-) -> dict[str, _Target]:
-    targets: dict[str, _Target] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, out: Tensor) -> None:
-            if name not in targets:
-                answers = out.movedim(-3, -1) if isinstance(layers[name], BIBDConv2d) else out
-                answers = answers.flatten(0, -2)
-                chosen = torch.randperm(len(answers), generator=generator)[:rows].to(out.device)
-                targets[name] = _Target(chosen, answers[chosen])
-
-        return hook
-
-    try:
-        hooks = [dense.get_submodule(name).register_forward_hook(note(name)) for name in layers]
+        twins = {name: dense.get_submodule(name) for name in layers}
     except AttributeError as error:
         raise InvalidArgument(f"Argument 'dense' must have every layer of the sparse model: {error}.") from error
-    try:
-        with in_eval_mode(dense):
-            dense(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return targets
+    notes = _Notes(dense, twins, layers, rows, seed)
+    notes.follow(inputs)
+    _Repair(model, layers, notes.targets, ridge).follow(inputs)
 
 
-def _solve_(layer: PatternLayer, x: Tensor, target: _Target, ridge: float) -> None:
-    """Least squares, a block of the design at a time: its outputs read the same inputs."""
-    seen = _rows(layer, x, target.rows).to(torch.float32)
-    wanted = target.answers.to(torch.float32)
-    means = (seen.mean(0), wanted.mean(0)) if layer.bias is not None else None
-    if means is not None:
-        seen, wanted = seen - means[0], wanted - means[1]
-    taps = layer.weight.shape[1:].numel()
-    dense = layer.dense_weight().reshape(layer.pattern.out_features, layer.pattern.in_features, taps)
-    for inputs, outputs in zip(layer.pattern.inputs, layer.pattern.outputs, strict=True):
-        read = torch.as_tensor(inputs, device=x.device)
-        give = torch.as_tensor(outputs, device=x.device)
-        a = seen[:, read].flatten(1)
-        before = dense[give][:, read].flatten(1).T.float()
-        gram = a.T @ a
-        pull = ridge * gram.diagonal().mean().clamp_min(torch.finfo(torch.float32).tiny)
-        gram.diagonal().add_(pull)
-        after = torch.cholesky_solve(a.T @ wanted[:, give] + pull * before, torch.linalg.cholesky(gram))
-        dense[give[:, None], read] = after.T.reshape(len(give), len(read), taps).to(dense.dtype)
-    positions = torch.from_numpy(layer.pattern.positions).to(x.device)
-    layer.weight.copy_(dense.flatten(0, 1)[positions].view_as(layer.weight))
-    if means is not None and layer.bias is not None:
-        layer.bias.copy_(means[1] - dense.flatten(1).float() @ means[0].flatten())
+@dataclass
+class _Target:
+    """What is wanted of a layer at some rows: its answer, or that after its norm, or the sum this becomes a term of."""
+
+    rows: Tensor
+    wanted: Tensor
+    norm: str | None = None
+    summed: bool = False
+    rectified: bool = False
 
 
-def _rows(layer: PatternLayer, x: Tensor, rows: Tensor) -> Tensor:
-    """What the layer reads at some rows, shape (rows, in, taps)."""
-    if isinstance(layer, BIBDLinear):
-        return x.flatten(0, -2)[rows][..., None]
-    assert isinstance(layer, BIBDConv2d)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(x if x.ndim == 4 else x[None], layer.wrapped_padding, mode=mode).movedim(1, -1)
-    (height, width), (down, right) = layer.kernel_size, layer.stride
-    reach = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
-    per_row = (padded.shape[2] - reach[1]) // right + 1
-    per_image = ((padded.shape[1] - reach[0]) // down + 1) * per_row
-    image, place = rows // per_image, rows % per_image
-    top, left = place // per_row * down, place % per_row * right
-    taps = [
-        padded[image, top + i * layer.dilation[0], left + j * layer.dilation[1]]
-        for i in range(height)
-        for j in range(width)
-    ]
-    return torch.stack(taps, dim=-1)
+class _Notes(Trail):
+    """The run of the dense model: the targets are noted."""
+
+    def __init__(
+        self,
+        dense: nn.Module,
+        twins: Mapping[str, nn.Module],
+        layers: Mapping[str, PatternLayer],
+        rows: int,
+        seed: int,
+    ) -> None:
+        super().__init__(dense, twins)
+        self.sparse, self.rows, self.generator = layers, rows, torch.Generator().manual_seed(seed)
+        self.norms = {module: name for name, module in dense.named_modules()}
+        self.targets: dict[str, _Target] = {}
+
+    def after_layer(self, name: str, answer: Tensor) -> None:
+        count = len(rows_of(self.sparse[name], answer))
+        chosen = torch.randperm(count, generator=self.generator)[: self.rows].to(answer.device)
+        self.targets[name] = _Target(chosen, rows_of(self.sparse[name], answer, chosen))
+
+    def after_norm(self, norm: _BatchNorm, answer: Tensor, name: str) -> None:
+        target = self.targets[name]
+        target.norm, target.wanted = self.norms[norm], rows_of(self.sparse[name], answer, target.rows)
+
+    def before_sum(self, terms: dict[str, tuple[Tensor, Tensor]]) -> str:
+        return max(terms, key=lambda name: self.sparse[name].weight.numel())
+
+    def after_sum(self, name: str, result: Tensor) -> None:
+        target = self.targets[name]
+        target.summed, target.wanted = True, rows_of(self.sparse[name], result, target.rows)
+
+    def at_relu(self, name: str) -> None:
+        self.targets[name].rectified = True
 
 
-def _renew_(norm: _BatchNorm, arguments: tuple[Tensor, ...]) -> None:
-    x = arguments[0]
+class _Repair(Trail):
+    """The run of the sparse model: a layer is solved when it is reached, or when what it is added to is known."""
+
+    def __init__(
+        self, model: nn.Module, layers: dict[str, PatternLayer], targets: dict[str, _Target], ridge: float
+    ) -> None:
+        super().__init__(model, layers)
+        self.sparse, self.targets, self.ridge = layers, targets, ridge
+        self.waiting: dict[str, Tensor] = {}
+        self.settings: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def before_layer(self, name: str, x: Tensor) -> None:
+        if self.targets[name].summed:
+            self.waiting[name] = x
+        else:
+            self._solve_(name, x, None)
+
+    def before_norm(self, norm: _BatchNorm, x: Tensor, name: str | None) -> None:
+        if name not in self.waiting:
+            _renew_(norm, x)
+            if name in self.settings:
+                _set_affine_(norm, *self.settings.pop(name))
+
+    def before_sum(self, terms: dict[str, tuple[Tensor, Tensor]]) -> None:
+        for name in terms.keys() & self.waiting.keys():
+            answer, other = terms[name]
+            x = self.waiting.pop(name)
+            self._solve_(name, x, other)
+            anew = self.sparse[name].forward(x)
+            if (norm := self._norm(name)) is not None:
+                self.before_norm(norm, anew, name)
+                anew = norm.forward(anew)
+            answer.copy_(anew)
+
+    def _norm(self, name: str) -> _BatchNorm | None:
+        norm = self.targets[name].norm
+        return None if norm is None else self.model.get_submodule(norm)  # type: ignore[return-value]
+
+    def _solve_(self, name: str, x: Tensor, other: Tensor | None) -> None:
+        layer, target, norm = self.sparse[name], self.targets[name], self._norm(name)
+        scale = layer.weight.new_ones(layer.pattern.out_features, dtype=torch.float32) if norm is None else _scale(norm)
+        equations = LeastSquares(
+            layer, x, target.rows, scale=scale, ridge=self.ridge, offset=norm is not None or layer.bias is not None
+        )
+        beside = 0.0 if other is None else rows_of(layer, other, target.rows).float()
+        weight, constant = equations.rectified(target.wanted.float(), beside, _ROUNDS if target.rectified else 0)
+        positions = torch.from_numpy(layer.pattern.positions).to(weight.device)
+        kept = (weight / scale[:, None]).view(-1, *layer.weight.shape[1:])[positions]
+        layer.weight.copy_(kept)
+        if norm is not None:
+            self.settings[name] = scale, constant if layer.bias is None else constant - scale * layer.bias
+        elif layer.bias is not None:
+            layer.bias.copy_(constant)
+
+
+def _scale(norm: _BatchNorm) -> Tensor:
+    """What each channel is multiplied with; 1 in place of 0, whose channel is constant anyway."""
+    assert norm.running_var is not None
+    scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).float()
+    return torch.where(scale == 0, torch.ones_like(scale), scale)
+
+
+def _renew_(norm: _BatchNorm, x: Tensor) -> None:
     axes = [axis for axis in range(x.ndim) if axis != 1]
     assert norm.running_mean is not None
     assert norm.running_var is not None
     norm.running_mean.copy_(x.mean(axes))
     norm.running_var.copy_(x.var(axes))
+
+
+def _set_affine_(norm: _BatchNorm, scale: Tensor, constant: Tensor) -> None:
+    """Have the norm, its statistics renewed, answer scale * x + constant."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.weight.copy_(scale * (norm.running_var + norm.eps).sqrt())
+    norm.bias.copy_(scale * norm.running_mean + constant)
