@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.mode import in_eval_mode
+from iddl_prune.refit import heard, refit_
 from iddl_prune.run import Epoch, History, Interrupt, Run, TrainConfig
 
 __all__ = ["Epoch", "Examples", "History", "TrainConfig", "TrainingData", "evaluate", "train"]
@@ -93,8 +95,9 @@ def train(
     if resume:
         run.resume()
     per_epoch = max(1, len(data.train) // config.batch_size)
+    steps = per_epoch * config.epochs
     with Interrupt() as interrupt, _progress(console, fabric.is_global_zero) as progress:
-        bar = progress.add_task("training", total=per_epoch * config.epochs, completed=run.step)
+        bar = progress.add_task("training", total=steps, completed=run.step)
         while len(run.epochs) < config.epochs:
             number = len(run.epochs)
             started = time.perf_counter() - run.seconds
@@ -102,12 +105,18 @@ def train(
             for raw, labels in _batches(data.train, config, fabric, number, run.step - number * per_epoch):
                 _seed(config.seed, run.step, fabric.global_rank)
                 for group in optimizer.param_groups:
-                    group["lr"] = config.lr_at(run.step, per_epoch * config.epochs)
+                    group["lr"] = config.lr_at(run.step, steps)
                 inputs = data.train.prepare(raw, torch.default_generator)
-                loss = _loss(wrapped, teacher, inputs, labels, config, fabric)
-                fabric.backward(loss)
+                share = config.refit_share_at(run.step, steps)
+                with heard(model) if share else nullcontext() as noted:
+                    loss = _loss(wrapped, teacher, inputs, labels, config, fabric)
+                    fabric.backward(loss)
                 optimizer.step()
                 optimizer.zero_grad()
+                if run.average is not None:
+                    run.average.update_parameters(model)
+                if noted:
+                    refit_(model, noted, share, fabric, optimizer=run.optimizer, average=run.outcome)
                 run.loss_sum += loss.detach()
                 run.step += 1
                 run.seconds = time.perf_counter() - started
@@ -119,7 +128,7 @@ def train(
                     f"The loss of epoch {number + 1} is {mean_loss}; a lower lr than {config.lr} may help."
                 )
             seconds = time.perf_counter() - started
-            accuracy = _accuracy(model, data.test, config.batch_size, fabric)
+            accuracy = _accuracy(run.outcome, data.test, config.batch_size, fabric)
             run.end_epoch(Epoch(number + 1, mean_loss, accuracy, seconds))
             if fabric.is_global_zero:
                 progress.console.print(_line(run.epochs[-1], config))
@@ -127,6 +136,8 @@ def train(
                 on_epoch(run.epochs[-1])
             run.pause(interrupt)
         run.save()
+    if run.average is not None:
+        model.load_state_dict(run.average.module.state_dict())
     return History(tuple(run.epochs))
 
 

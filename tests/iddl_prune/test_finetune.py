@@ -258,7 +258,10 @@ def test_a_line_is_printed_each_epoch_and_a_bar_on_a_terminal_only():
         ({"lr": math.nan}, r"'lr' must be positive, not nan"),
         ({"weight_decay": -1}, r"'weight_decay' must not be negative, not -1"),
         ({"warmup": 1.5}, r"'warmup' must lie between 0 and 1, not 1.5"),
-        ({"optimizer": "lion"}, r"'optimizer' must be 'sgd' or 'adamw', not 'lion'"),
+        ({"ema": 1.0}, r"'ema' must be at least 0 and less than 1, not 1.0"),
+        ({"schedule": "steps"}, r"'schedule' must be one of \('cosine', 'linear', 'constant'\), not 'steps'"),
+        ({"refit_every": 2, "precision": "16-mixed"}, r"'precision' must not be '16-mixed' where 'refit_every' is set"),
+        ({"optimizer": "lion"}, r"'optimizer' must be one of \('sgd', 'adamw'\), not 'lion'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
