@@ -17,6 +17,6 @@ def cache_dir() -> Path:
 def write_whole(path: Path, content: bytes) -> None:
     """Write beside the file, then take its place, so that no reader meets half a file; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     beside.write_bytes(content)
     os.replace(beside, path)

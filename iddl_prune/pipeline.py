@@ -25,6 +25,7 @@ from iddl_prune.measure import machine, measure
 from iddl_prune.models import ModelSpec, load_checkpoint
 from iddl_prune.pictures import draw
 from iddl_prune.plan import Plan
+from iddl_prune.processes import is_first
 from iddl_prune.report import Outcome, report
 from iddl_prune.run import ELSEWHERE
 
@@ -92,6 +93,8 @@ class Settings:
 def run(settings: Settings, console: Console) -> dict[str, Outcome]:
     """Prune, fine-tune and measure; returns what became of each model, and leaves all of it in the output folder.
 
+    Of several processes that train together, the first prints and measures; the others return nothing.
+
     Raises
     ------
     PruneError
@@ -99,6 +102,7 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
     KeyboardInterrupt
         On Ctrl-C, after the state is written; `resume` goes on from it.
     """
+    console = console if is_first() else Console(quiet=True)
     dataset = load(settings.data, settings.data_dir, download=settings.download)
     console.print(Rule("dense"))
     dense, spec, history = _dense(settings, dataset, console)
@@ -120,6 +124,8 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
             console=console,
         )
         models[design], plans[design] = model, decided
+    if not is_first():
+        return {}
     console.print(Rule("measured side by side"))
     figures = measure(models, dataset.input_shape, test=dataset.test, seconds=settings.timing_seconds)
     outcomes = {name: Outcome(figures[name], histories[name], before[name], plans.get(name)) for name in models}
