@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Geometry"]
+__all__ = ["Geometry", "Pair"]
 
 Pair = tuple[int, int]
 

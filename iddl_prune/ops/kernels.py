@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from iddl_prune.ops import gather, reference, triton
+from iddl_prune.ops import gather, reference, triton, vector
 
 __all__ = ["KERNELS"]
 
-KERNELS: dict[str, ModuleType] = {"reference": reference, "gather": gather, "triton": triton}
+KERNELS: dict[str, ModuleType] = {"reference": reference, "gather": gather, "vector": vector, "triton": triton}

@@ -1,0 +1,271 @@
+"""Machine code from loops and vectors written in Python: a thin layer over llvmlite, and torch's own threads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+from llvmlite import binding, ir
+
+__all__ = ["FLOAT", "INDEX", "SMALL", "Emitter", "compiled", "lanes", "run"]
+
+FLOAT, INDEX, SMALL, BITS = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(16)
+
+Emit = Callable[["Emitter"], None]
+
+
+class Emitter:
+    """Writes the body of one function `void work(int64 *arguments)` that threads call together.
+
+    Values are 64-bit integers, floats, or vectors of `lanes` floats; addresses count floats.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, arguments: ir.Value) -> None:
+        self.builder, self.arguments = builder, arguments
+        self.vector = ir.VectorType(FLOAT, lanes())
+        self.mask = ir.VectorType(ir.IntType(1), lanes())
+
+    def argument(self, place: int) -> ir.Value:
+        """The integer at a place of the arguments."""
+        return self.builder.load(self._at(self.arguments, self.index(place), INDEX), typ=INDEX)
+
+    def index(self, value: int) -> ir.Constant:
+        """A constant."""
+        return ir.Constant(INDEX, value)
+
+    def variable(self, value: ir.Value) -> ir.Value:
+        """A place that holds a changing value; the optimiser keeps it in a register."""
+        with self.builder.goto_entry_block():
+            place = self.builder.alloca(value.type)
+        self.builder.store(value, place)
+        return place
+
+    def get(self, variable: ir.Value, type_: ir.Type) -> ir.Value:
+        """The value of a variable."""
+        return self.builder.load(variable, typ=type_)
+
+    def set(self, variable: ir.Value, value: ir.Value) -> None:
+        """Change a variable."""
+        self.builder.store(value, variable)
+
+    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The smaller of two integers."""
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    @contextmanager
+    def given(self, value: ir.Value) -> Iterator[None]:
+        """Only if the integer is not zero."""
+        with self.builder.if_then(self.builder.icmp_signed("!=", value, self.index(0))):
+            yield
+
+    @contextmanager
+    def loop(self, start: ir.Value, stop: ir.Value, step: ir.Value | None = None) -> Iterator[ir.Value]:
+        """Count from start up to stop, which is not reached."""
+        counter = self.variable(start)
+        head, body, end = (self.builder.append_basic_block(name) for name in ("head", "body", "end"))
+        self.builder.branch(head)
+        self.builder.position_at_end(head)
+        value = self.get(counter, INDEX)
+        self.builder.cbranch(self.builder.icmp_signed("<", value, stop), body, end)
+        self.builder.position_at_end(body)
+        yield value
+        self.builder.store(self.builder.add(value, self.index(1) if step is None else step), counter)
+        self.builder.branch(head)
+        self.builder.position_at_end(end)
+
+    @contextmanager
+    def turns(self, count: ir.Value) -> Iterator[ir.Value]:
+        """Take the next of `count` turns that no other thread has taken, as long as there are any."""
+        head, body, end = (self.builder.append_basic_block(name) for name in ("take", "turn", "done"))
+        self.builder.branch(head)
+        self.builder.position_at_end(head)
+        turn = self.builder.atomic_rmw("add", self.arguments, self.index(1), "monotonic")
+        self.builder.cbranch(self.builder.icmp_signed("<", turn, count), body, end)
+        self.builder.position_at_end(body)
+        yield turn
+        self.builder.branch(head)
+        self.builder.position_at_end(end)
+
+    def shifted(self, address: ir.Value, floats: ir.Value) -> ir.Value:
+        """An address so many floats on."""
+        return self._at(address, floats, FLOAT)
+
+    def entry(self, table: ir.Value, place: ir.Value, type_: ir.Type = INDEX) -> ir.Value:
+        """An integer of a table of 64 or 32 bits."""
+        value = self.builder.load(self._at(table, place, type_), typ=type_)
+        return value if type_ is INDEX else self.builder.sext(value, INDEX)
+
+    def table(self, address: ir.Value) -> ir.Value:
+        """The pointer that an integer is."""
+        return self.builder.inttoptr(address, ir.PointerType())
+
+    def lanes_on(self, table: ir.Value, place: ir.Value) -> ir.Value:
+        """Which lanes take part: the bits of the 16-bit entry of a table."""
+        bits = self.builder.load(self._at(table, place, BITS), typ=BITS)
+        if lanes() < 16:
+            bits = self.builder.trunc(bits, ir.IntType(lanes()))
+        return self.builder.bitcast(bits, self.mask)
+
+    def scalar(self, address: ir.Value) -> ir.Value:
+        """One float."""
+        return self.builder.load(address, typ=FLOAT, align=4)
+
+    def load(self, address: ir.Value, mask: ir.Value) -> ir.Value:
+        """A vector, zeros in the lanes that are off, whose memory is not touched."""
+        return self._call("llvm.masked.load", self.vector, address, _int(4), mask, self.zero())
+
+    def store(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+        """Write the lanes that are on."""
+        self._call("llvm.masked.store", ir.VoidType(), value, address, _int(4), mask, overload=self.vector)
+
+    def lanes_before(self, count: ir.Value) -> ir.Value:
+        """The first `count` lanes."""
+        type_ = ir.VectorType(INDEX, lanes())
+        undefined = ir.Constant(type_, ir.Undefined)
+        first = self.builder.insert_element(undefined, count, ir.Constant(SMALL, 0))
+        counts = self.builder.shuffle_vector(first, undefined, _integers([0] * lanes()))
+        return self.builder.icmp_signed("<", ir.Constant(type_, list(range(lanes()))), counts)
+
+    def places(self, table: ir.Value, place: ir.Value, mask: ir.Value) -> ir.Value:
+        """A vector of the 32-bit integers of a table."""
+        nothing = _integers([0] * lanes())
+        source = self._at(table, place, SMALL)
+        return self._call("llvm.masked.load", nothing.type, source, _int(4), mask, nothing)
+
+    def gather(self, address: ir.Value, places: ir.Value, mask: ir.Value) -> ir.Value:
+        """The floats at a vector of places."""
+        pointers = self.builder.gep(address, [places], source_etype=FLOAT)
+        pointers.type = ir.VectorType(ir.PointerType(), lanes())  # llvmlite takes the result of every gep for one
+        name = f"llvm.masked.gather.v{lanes()}f32.v{lanes()}p0"
+        types = [pointers.type, SMALL, self.mask, self.vector]
+        function = _declared(self.builder.module, name, self.vector, types)
+        return self.builder.call(function, [pointers, _int(4), mask, self.zero()])
+
+    def zero(self) -> ir.Constant:
+        """Zeros."""
+        return ir.Constant(self.vector, [0.0] * lanes())
+
+    def spread(self, value: ir.Value) -> ir.Value:
+        """A float in every lane."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, value, ir.Constant(SMALL, 0))
+        return self.builder.shuffle_vector(first, undefined, _integers([0] * lanes()))
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a * b + c."""
+        function = _declared(self.builder.module, f"llvm.fma.v{lanes()}f32", self.vector, [self.vector] * 3)
+        return self.builder.call(function, [a, b, c])
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a + b, of floats."""
+        return self.builder.fadd(a, b)
+
+    def positive(self, value: ir.Value) -> ir.Value:
+        """max(value, 0) of a float or a vector, a NaN as it is."""
+        zero = self.zero() if value.type == self.vector else ir.Constant(FLOAT, 0.0)
+        return self.builder.select(self.builder.fcmp_ordered("<", value, zero), zero, value)
+
+    def sum(self, vector: ir.Value) -> ir.Value:
+        """Sum of the lanes."""
+        name = f"llvm.vector.reduce.fadd.v{lanes()}f32"
+        function = _declared(self.builder.module, name, FLOAT, [FLOAT, self.vector])
+        return self.builder.call(function, [ir.Constant(FLOAT, -0.0), vector], fastmath=("reassoc",))
+
+    def _at(self, address: ir.Value, place: ir.Value, type_: ir.Type) -> ir.Value:
+        return self.builder.gep(address, [place], source_etype=type_)
+
+    def _call(self, name: str, result: ir.Type, *values: ir.Value, overload: ir.Type | None = None) -> ir.Value:
+        element = "i32" if (overload or result).element == SMALL else "f32"
+        types = [value.type for value in values]
+        function = _declared(self.builder.module, f"{name}.v{lanes()}{element}.p0", result, types)
+        return self.builder.call(function, values)
+
+
+@cache
+def lanes() -> int:
+    """Floats of this processor's widest vectors."""
+    features = binding.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+def compiled(emit: Emit) -> int:
+    """Address of the function that `emit` writes, compiled for this processor."""
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.PointerType()]), "work")
+    builder = ir.IRBuilder(function.append_basic_block())
+    emit(Emitter(builder, function.args[0]))
+    builder.ret_void()
+    engine = _engine()
+    parsed = binding.parse_assembly(str(module))
+    passes = binding.create_pass_builder(_machine(), binding.create_pipeline_tuning_options(speed_level=2))
+    passes.getModulePassManager().run(parsed, passes)
+    engine.add_module(parsed)
+    engine.finalize_object()
+    address: int = engine.get_function_address("work")
+    _keep.append(engine)
+    return address
+
+
+def run(address: int, arguments: Sequence[int]) -> None:
+    """Have torch's own threads call a compiled function together; the first argument counts their turns."""
+    values = (ctypes.c_int64 * len(arguments))(*arguments)
+    threads = torch.get_num_threads()
+    parallel = _parallel() if threads > 1 else None
+    if parallel is None:
+        _FUNCTION(address)(values)
+    else:
+        parallel(address, values, threads, 0)
+
+
+_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_keep: list[binding.ExecutionEngine] = []
+
+
+@cache
+def _parallel() -> Callable[..., None] | None:
+    """GNU's or LLVM's OpenMP that torch itself uses, so that its threads and ours are the same; None without one."""
+    for library in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
+        try:
+            function = ctypes.CDLL(str(library)).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        function.restype = None
+        return function
+    return None
+
+
+@cache
+def _machine() -> binding.TargetMachine:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+
+
+def _engine() -> binding.ExecutionEngine:
+    _machine()
+    target = binding.Target.from_default_triple()
+    machine = target.create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+
+
+def _declared(module: ir.Module, name: str, result: ir.Type, parameters: Sequence[ir.Type]) -> ir.Function:
+    known = module.globals.get(name)
+    return known or ir.Function(module, ir.FunctionType(result, parameters), name)
+
+
+def _int(value: int) -> ir.Constant:
+    return ir.Constant(SMALL, value)
+
+
+def _integers(values: list[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(SMALL, len(values)), values)

@@ -1,0 +1,204 @@
+"""Direct products in machine code made for this processor: a weight is read once and meets whole vectors of pixels.
+
+Each strip of outputs that read alike keeps its sums in registers (the register blocking of dense products:
+Goto and van de Geijn, ACM Trans. Math. Softw. 34 (2008) 12); nothing is gathered, filled up or laid out anew.
+The gradient of the input is the product of the dual pattern; a linear layer is a window of one tap on one image,
+whose pixels are the rows. Numbers are 32-bit floats: shorter ones are widened before and shortened after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from iddl_prune.ops.geometry import Geometry
+from iddl_prune.ops.tables import Side, pack, unpack
+from iddl_prune.ops.windows import Window, Windows, windows
+from iddl_prune.pattern import SparsePattern
+
+__all__ = [
+    "COMPOSITE",
+    "available",
+    "buffers",
+    "conv2d",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "linear",
+    "linear_grad_input",
+    "linear_grad_weight",
+]
+
+COMPOSITE = False
+
+# Fewer rows than this are no vector worth filling: weights go into the lanes instead.
+_ROWS_AT_ONCE = 8
+_VECTORS_AT_ONCE = 128
+_POINTWISE = Geometry((1, 1), (0, 0), (1, 1))
+
+
+def available(device_type: str, dtype: torch.dtype) -> bool:
+    """On the CPU, for floats of 32 bits and fewer."""
+    return device_type == "cpu" and dtype in (torch.float32, torch.bfloat16, torch.float16)
+
+
+def buffers(pattern: SparsePattern) -> dict[str, Tensor]:
+    """One tensor of integers: see `iddl_prune.ops.tables`."""
+    from iddl_prune.ops.vector_code import height
+
+    return {"tables": pack(pattern, height())}
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, indices: Sequence[Tensor], out_features: int, relu: bool
+) -> Tensor:
+    """x (n, in_features) -> (n, out_features)."""
+    if len(x) >= _ROWS_AT_ONCE:
+        return _rows(conv2d(_image(x), _taps(weight), bias, None, indices, out_features, _POINTWISE, relu))
+    from iddl_prune.ops.emit import run
+    from iddl_prune.ops.vector_code import apply
+
+    source, weight, bias = _floats(x), _floats(weight), None if bias is None else _floats(bias)
+    out = source.new_empty(len(x), out_features)
+    side = unpack(indices[0]).forward
+    run(
+        apply(frozenset(side.heights), min(len(x), 3)),
+        (0, *map(_address, (source, weight, out, bias)), relu, *side[:4], *x.shape, out_features),
+    )
+    return out.to(x.dtype)
+
+
+def linear_grad_input(grad: Tensor, weight: Tensor, indices: Sequence[Tensor], in_features: int) -> Tensor:
+    """grad (n, out_features) -> (n, in_features)."""
+    shape = (1, in_features, 1, len(grad))
+    return _rows(conv2d_grad_input(_image(grad), _taps(weight), indices, shape, _POINTWISE))
+
+
+def linear_grad_weight(grad: Tensor, x: Tensor, indices: Sequence[Tensor], kept: int) -> Tensor:
+    """grad (n, out_features), x (n, in_features) -> (kept,)."""
+    return conv2d_grad_weight(_image(grad), _image(x), indices, (kept, 1, 1), _POINTWISE).view(kept)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    indices: Sequence[Tensor],
+    out_features: int,
+    geometry: Geometry,
+    relu: bool,
+) -> Tensor:
+    """x (N, in_features, H, W) -> (N, out_features, H', W')."""
+    window = _window(x.shape, weight.shape, geometry)
+    planes = window.split(_floats(x))
+    out = planes.new_empty(len(x), out_features, 1, window.output[0], window.plane[1])
+    fused = window.is_even
+    added = None if residual is None or not fused else _floats(residual)
+    side = unpack(indices[0]).forward
+    _convolve(planes, _floats(weight), out[:, :, 0], side, window.forward(_lanes()), bias, added, relu and fused)
+    out = out[:, :, 0, :, : window.output[1]]
+    if not fused:
+        out = out if residual is None else out + residual
+        out = out.relu() if relu else out
+    return out.to(x.dtype)
+
+
+def conv2d_grad_input(
+    grad: Tensor, weight: Tensor, indices: Sequence[Tensor], shape: Sequence[int], geometry: Geometry
+) -> Tensor:
+    """grad (N, out_features, H', W') -> `shape`, (N, in_features, H, W)."""
+    window = _window(shape, weight.shape, geometry)
+    tables = unpack(indices[0])
+    source = window.widened(_floats(grad))
+    dual = _floats(weight).index_select(0, tables.order)
+    planes = source.new_empty(*shape[:2], len(window.phases), *window.plane)
+    for phase in range(len(window.phases)):
+        back = window.backward(phase, _lanes())
+        _convolve(source[:, :, None], dual, planes[:, :, phase], tables.backward, back, None, None, False)
+    return window.join(planes).to(grad.dtype)
+
+
+def conv2d_grad_weight(
+    grad: Tensor, x: Tensor, indices: Sequence[Tensor], shape: Sequence[int], geometry: Geometry
+) -> Tensor:
+    """grad (N, out_features, H', W'), x (N, in_features, H, W) -> `shape`, (kept, kh, kw)."""
+    from iddl_prune.ops.emit import run
+    from iddl_prune.ops.vector_code import correlate, width
+
+    window = _window(x.shape, shape, geometry)
+    planes = window.split(_floats(x))
+    source = _floats(grad)
+    source = source if window.is_even else window.widened(source)
+    out = planes.new_zeros(tuple(shape))
+    side, (taps, masks) = unpack(indices[0]).forward, window.forward(_lanes())
+    chunks = masks.shape[1]
+    shapes = frozenset((height, width(height, side.fan_in)) for height in side.heights)
+    tensors = map(_address, (source, planes, out))
+    pixels = masks.ctypes.data, chunks, len(x), -(-_VECTORS_AT_ONCE // chunks)
+    strides = *source.stride()[:2], *planes.stride()[:2]
+    run(correlate(shapes), (0, *tensors, *side[:4], taps.ctypes.data, len(taps), *pixels, *strides))
+    return out.to(x.dtype)
+
+
+def _convolve(
+    planes: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    side: Side,
+    window: Windows,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    relu: bool,
+) -> None:
+    """planes (N, C, phases, H, W) -> out (N, C', H', W), rows of both equally long."""
+    from iddl_prune.ops.emit import run
+    from iddl_prune.ops.vector_code import Shape, convolve, width
+
+    images, (taps, masks) = len(planes), window
+    chunks = masks.shape[1]
+    apart = chunks == 1
+    shapes = (Shape(height, width(height, images if apart else chunks), apart) for height in side.heights)
+    group = min(images, -(-6 // chunks))
+    bias = None if bias is None else _floats(bias)
+    turns = -(-images // group) * side.pieces
+    tensors = map(_address, (planes, weight, out, bias, residual))
+    pixels = masks.ctypes.data, chunks, images, group
+    strides = *planes.stride()[:2], *out.stride()[:2]
+    run(
+        convolve(frozenset(shapes)),
+        (0, turns, *tensors, relu, *side[:4], taps.ctypes.data, len(taps), weight[0].numel(), *pixels, *strides),
+    )
+
+
+def _window(image: Sequence[int], weight: Sequence[int], geometry: Geometry) -> Window:
+    return windows((image[2], image[3]), (weight[1], weight[2]), geometry)
+
+
+def _lanes() -> int:
+    from iddl_prune.ops.emit import lanes
+
+    return lanes()
+
+
+def _floats(x: Tensor) -> Tensor:
+    return x.detach().float().contiguous()
+
+
+def _address(x: Tensor | None) -> int:
+    return 0 if x is None else x.data_ptr()
+
+
+def _image(rows: Tensor) -> Tensor:
+    """rows (n, features) -> (1, features, 1, n)."""
+    return rows.t().contiguous()[None, :, None]
+
+
+def _rows(image: Tensor) -> Tensor:
+    """The inverse of `_image`."""
+    return image[0, :, 0].t()
+
+
+def _taps(weight: Tensor) -> Tensor:
+    return weight[:, None, None]

@@ -1,0 +1,319 @@
+"""The loops of the vector kernel: sums held in registers, pixels in the lanes, weights read as they are stored."""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+from functools import cache
+from typing import NamedTuple
+
+from llvmlite import ir
+
+from iddl_prune.ops.emit import FLOAT, INDEX, SMALL, Emitter, compiled, lanes
+
+__all__ = ["Apply", "Convolve", "Correlate", "Shape", "apply", "convolve", "correlate", "height", "width"]
+
+
+class Convolve(IntEnum):
+    """Places of the arguments of `convolve`; what they count is floats, where it is no number of things."""
+
+    turn = 0
+    turns = auto()
+    x = auto()
+    weight = auto()
+    out = auto()
+    bias = auto()
+    residual = auto()
+    relu = auto()
+    strips = auto()
+    strip_count = auto()
+    inputs = auto()
+    outputs = auto()
+    taps = auto()
+    tap_count = auto()
+    taps_stored = auto()
+    masks = auto()
+    chunks = auto()
+    images = auto()
+    group = auto()
+    x_image = auto()
+    x_channel = auto()
+    out_image = auto()
+    out_channel = auto()
+
+
+class Correlate(IntEnum):
+    """Places of the arguments of `correlate`."""
+
+    turn = 0
+    grad = auto()
+    x = auto()
+    out = auto()
+    strips = auto()
+    strip_count = auto()
+    inputs = auto()
+    outputs = auto()
+    taps = auto()
+    tap_count = auto()
+    masks = auto()
+    chunks = auto()
+    images = auto()
+    group = auto()
+    grad_image = auto()
+    grad_channel = auto()
+    x_image = auto()
+    x_channel = auto()
+
+
+class Apply(IntEnum):
+    """Places of the arguments of `apply`."""
+
+    turn = 0
+    x = auto()
+    weight = auto()
+    out = auto()
+    bias = auto()
+    relu = auto()
+    strips = auto()
+    strip_count = auto()
+    inputs = auto()
+    outputs = auto()
+    rows = auto()
+    in_features = auto()
+    out_features = auto()
+
+
+class Shape(NamedTuple):
+    """So many outputs of a strip at so many vectors of pixels, consecutive ones or each of another image."""
+
+    outputs: int
+    vectors: int
+    apart: bool
+
+
+def height() -> int:
+    """Most outputs of a strip: their sums fit the registers beside what is read, 32 of them with AVX-512, else 16."""
+    return 8 if lanes() == 16 else 4
+
+
+def width(outputs: int, there: int) -> int:
+    """Vectors taken at once with so many outputs, of so many that there are; the last turn repeats what is over."""
+    most = min(6, 25 // outputs) if lanes() == 16 else min(4, 12 // outputs)
+    widths = range(min(most, there), max(0, min(most, there) - 3), -1)
+    return min(widths, key=lambda vectors: -(-there // vectors) * (vectors + 1))
+
+
+@cache
+def convolve(shapes: frozenset[Shape]) -> int:
+    """Address of the convolution whose strips have the shapes, one for each number of outputs."""
+
+    def emit(e: Emitter) -> None:
+        b, argument = e.builder, {name: e.argument(name) for name in Convolve}
+        with e.turns(argument[Convolve.turns]) as turn:
+            start = b.mul(b.sdiv(turn, argument[Convolve.strip_count]), argument[Convolve.group])
+            stop = e.least(b.add(start, argument[Convolve.group]), argument[Convolve.images])
+            strip = _strip(e, argument[Convolve.strips], b.srem(turn, argument[Convolve.strip_count]))
+            for shape in sorted(shapes):
+                vectors = e.index(shape.vectors)
+                with b.if_then(b.icmp_signed("==", strip[-1], e.index(shape.outputs))):
+                    if shape.apart:
+                        with e.loop(start, stop, vectors) as image:
+                            last = b.sub(argument[Convolve.images], vectors)
+                            _tile(e, argument, strip, e.least(image, last), e.index(0), shape)
+                    else:
+                        chunks = argument[Convolve.chunks]
+                        with e.loop(start, stop) as image, e.loop(e.index(0), chunks, vectors) as chunk:
+                            last = b.sub(chunks, vectors)
+                            _tile(e, argument, strip, image, e.least(chunk, last), shape)
+
+    return compiled(emit)
+
+
+def _tile(
+    e: Emitter,
+    argument: dict[Convolve, ir.Value],
+    strip: list[ir.Value],
+    image: ir.Value,
+    chunk: ir.Value,
+    shape: Shape,
+) -> None:
+    """Every kept weight of the strip meets every pixel of the vectors once."""
+    b = e.builder
+    row, inputs, fan_in, outputs, _ = strip
+    table = {name: e.table(argument[name]) for name in Convolve}
+    pixel = b.mul(chunk, e.index(lanes()))
+    vectors, many = range(shape.vectors), range(shape.outputs)
+    sums = [[e.variable(e.zero()) for _ in vectors] for _ in many]
+    length = b.mul(fan_in, argument[Convolve.taps_stored])
+    weights = e.shifted(table[Convolve.weight], b.mul(row, argument[Convolve.taps_stored]))
+    rows = [e.shifted(weights, b.mul(length, e.index(o))) for o in many]
+
+    def places(start: ir.Value, step: ir.Value) -> list[ir.Value]:
+        return [e.shifted(start, b.mul(e.index(j), step if shape.apart else e.index(lanes()))) for j in vectors]
+
+    def masks(first: ir.Value) -> list[ir.Value]:
+        return [
+            e.lanes_on(table[Convolve.masks], b.add(first, chunk if shape.apart else b.add(chunk, e.index(j))))
+            for j in vectors
+        ]
+
+    source = e.shifted(table[Convolve.x], b.add(b.mul(image, argument[Convolve.x_image]), pixel))
+    with e.loop(e.index(0), argument[Convolve.tap_count]) as tap:
+        column = e.entry(table[Convolve.taps], b.mul(tap, e.index(2)))
+        moved = e.shifted(source, e.entry(table[Convolve.taps], b.add(b.mul(tap, e.index(2)), e.index(1))))
+        on = masks(b.mul(tap, argument[Convolve.chunks]))
+        at = e.variable(column)
+        with e.loop(inputs, b.add(inputs, fan_in)) as i:
+            channel = e.entry(table[Convolve.inputs], i, SMALL)
+            plane = e.shifted(moved, b.mul(channel, argument[Convolve.x_channel]))
+            read = [
+                e.load(place, mask) for place, mask in zip(places(plane, argument[Convolve.x_image]), on, strict=True)
+            ]
+            for o in many:
+                factor = e.spread(e.scalar(e.shifted(rows[o], e.get(at, INDEX))))
+                for j in vectors:
+                    e.set(sums[o][j], e.multiply_add(factor, read[j], e.get(sums[o][j], e.vector)))
+            e.set(at, b.add(e.get(at, INDEX), argument[Convolve.taps_stored]))
+    on = masks(b.mul(argument[Convolve.tap_count], argument[Convolve.chunks]))
+    first = b.add(b.mul(image, argument[Convolve.out_image]), pixel)
+    for o in many:
+        channel = e.entry(table[Convolve.outputs], b.add(outputs, e.index(o)), SMALL)
+        plane = b.add(first, b.mul(channel, argument[Convolve.out_channel]))
+        with e.given(argument[Convolve.bias]):
+            added = e.spread(e.scalar(e.shifted(table[Convolve.bias], channel)))
+            for j in vectors:
+                e.set(sums[o][j], e.add(e.get(sums[o][j], e.vector), added))
+        with e.given(argument[Convolve.residual]):
+            others = places(e.shifted(table[Convolve.residual], plane), argument[Convolve.out_image])
+            for j in vectors:
+                e.set(sums[o][j], e.add(e.get(sums[o][j], e.vector), e.load(others[j], on[j])))
+        with e.given(argument[Convolve.relu]):
+            for j in vectors:
+                e.set(sums[o][j], e.positive(e.get(sums[o][j], e.vector)))
+        targets = places(e.shifted(table[Convolve.out], plane), argument[Convolve.out_image])
+        for j in vectors:
+            e.store(e.get(sums[o][j], e.vector), targets[j], on[j])
+
+
+@cache
+def correlate(shapes: frozenset[tuple[int, int]]) -> int:
+    """Address of the weights' gradient, for strips of so many outputs that take so many inputs at once."""
+
+    def emit(e: Emitter) -> None:
+        b, argument = e.builder, {name: e.argument(name) for name in Correlate}
+        with e.turns(argument[Correlate.strip_count]) as turn:
+            strip = _strip(e, argument[Correlate.strips], turn)
+            for outputs, inputs in sorted(shapes):
+                with b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))):
+                    step = argument[Correlate.group]
+                    with (
+                        e.loop(e.index(0), argument[Correlate.images], step) as start,
+                        e.loop(e.index(0), argument[Correlate.tap_count]) as tap,
+                        e.loop(e.index(0), strip[2], e.index(inputs)) as first,
+                    ):
+                        stop = e.least(b.add(start, step), argument[Correlate.images])
+                        _products(e, argument, strip, (start, stop), tap, first, (outputs, inputs))
+
+    return compiled(emit)
+
+
+def _products(
+    e: Emitter,
+    argument: dict[Correlate, ir.Value],
+    strip: list[ir.Value],
+    images: tuple[ir.Value, ir.Value],
+    tap: ir.Value,
+    first: ir.Value,
+    shape: tuple[int, int],
+) -> None:
+    """Sums over the pixels of some images, added to the gradients of one tap; an input past the last is the last."""
+    b = e.builder
+    row, inputs, fan_in, outputs, _ = strip
+    table = {name: e.table(argument[name]) for name in Correlate}
+    taps = table[Correlate.taps]
+    column, shift = (e.entry(taps, b.add(b.mul(tap, e.index(2)), e.index(part))) for part in range(2))
+    chosen = [e.least(b.add(first, e.index(j)), b.sub(fan_in, e.index(1))) for j in range(shape[1])]
+    sources = [
+        b.add(shift, b.mul(e.entry(table[Correlate.inputs], b.add(inputs, i), SMALL), argument[Correlate.x_channel]))
+        for i in chosen
+    ]
+    grads = [
+        b.mul(e.entry(table[Correlate.outputs], b.add(outputs, e.index(o)), SMALL), argument[Correlate.grad_channel])
+        for o in range(shape[0])
+    ]
+    sums = [[e.variable(e.zero()) for _ in chosen] for _ in grads]
+    ends = b.mul(argument[Correlate.tap_count], argument[Correlate.chunks])
+    with e.loop(*images) as image:
+        x = e.shifted(table[Correlate.x], b.mul(image, argument[Correlate.x_image]))
+        grad = e.shifted(table[Correlate.grad], b.mul(image, argument[Correlate.grad_image]))
+        with e.loop(e.index(0), argument[Correlate.chunks]) as chunk:
+            pixel = b.mul(chunk, e.index(lanes()))
+            on = e.lanes_on(table[Correlate.masks], b.add(b.mul(tap, argument[Correlate.chunks]), chunk))
+            there = e.lanes_on(table[Correlate.masks], b.add(ends, chunk))
+            left = [e.load(e.shifted(e.shifted(grad, pixel), place), there) for place in grads]
+            right = [e.load(e.shifted(e.shifted(x, pixel), place), on) for place in sources]
+            for o, factor in enumerate(left):
+                for j, other in enumerate(right):
+                    e.set(sums[o][j], e.multiply_add(factor, other, e.get(sums[o][j], e.vector)))
+    results = []
+    for o in range(shape[0]):
+        for j, i in enumerate(chosen):
+            weight = b.add(row, b.add(b.mul(fan_in, e.index(o)), i))
+            place = e.shifted(table[Correlate.out], b.add(b.mul(weight, argument[Correlate.tap_count]), column))
+            results.append((e.add(e.scalar(place), e.sum(e.get(sums[o][j], e.vector))), place))
+    for value, place in results:
+        b.store(value, place, align=4)
+
+
+@cache
+def apply(heights: frozenset[int], rows: int) -> int:
+    """Address of the product with a few rows, so many at once: each weight is read once for them."""
+
+    def emit(e: Emitter) -> None:
+        b, argument = e.builder, {name: e.argument(name) for name in Apply}
+        with e.turns(argument[Apply.strip_count]) as turn:
+            strip = _strip(e, argument[Apply.strips], turn)
+            for outputs in sorted(heights):
+                with (
+                    b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))),
+                    e.loop(e.index(0), argument[Apply.rows], e.index(rows)) as row,
+                ):
+                    first = e.least(row, b.sub(argument[Apply.rows], e.index(rows)))
+                    _rows(e, argument, strip, first, outputs, rows)
+
+    return compiled(emit)
+
+
+def _rows(
+    e: Emitter, argument: dict[Apply, ir.Value], strip: list[ir.Value], first: ir.Value, outputs: int, rows: int
+) -> None:
+    """Each output of the strip in each row: inputs gathered once, weights in the lanes."""
+    b = e.builder
+    start, inputs, fan_in, written, _ = strip
+    table = {name: e.table(argument[name]) for name in Apply}
+    weights = [e.shifted(table[Apply.weight], b.add(start, b.mul(fan_in, e.index(o)))) for o in range(outputs)]
+    x = [e.shifted(table[Apply.x], b.mul(b.add(first, e.index(r)), argument[Apply.in_features])) for r in range(rows)]
+    sums = [[e.variable(e.zero()) for _ in x] for _ in weights]
+    with e.loop(e.index(0), fan_in, e.index(lanes())) as i:
+        on = e.lanes_before(b.sub(fan_in, i))
+        places = e.places(table[Apply.inputs], b.add(inputs, i), on)
+        read = [e.gather(row, places, on) for row in x]
+        for o, weight in enumerate(weights):
+            factor = e.load(e.shifted(weight, i), on)
+            for r, values in enumerate(read):
+                e.set(sums[o][r], e.multiply_add(factor, values, e.get(sums[o][r], e.vector)))
+    for o in range(outputs):
+        channel = e.entry(table[Apply.outputs], b.add(written, e.index(o)), SMALL)
+        for r in range(rows):
+            total = e.variable(e.sum(e.get(sums[o][r], e.vector)))
+            with e.given(argument[Apply.bias]):
+                e.set(total, e.add(e.get(total, FLOAT), e.scalar(e.shifted(table[Apply.bias], channel))))
+            with e.given(argument[Apply.relu]):
+                e.set(total, e.positive(e.get(total, FLOAT)))
+            place = b.add(b.mul(b.add(first, e.index(r)), argument[Apply.out_features]), channel)
+            b.store(e.get(total, FLOAT), e.shifted(table[Apply.out], place), align=4)
+
+
+def _strip(e: Emitter, strips: ir.Value, which: ir.Value) -> list[ir.Value]:
+    """First weight, first input, fan-in, first output and number of outputs of a strip."""
+    first = e.builder.mul(which, e.index(5))
+    return [e.entry(e.table(strips), e.builder.add(first, e.index(part)), SMALL) for part in range(5)]

@@ -1,0 +1,99 @@
+"""The operators: what torch asks of one, their fused ends, short floats, layouts, memory."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import bibdlib
+from iddl_prune import BIBDConv2d, BIBDLinear, SparsePattern
+from iddl_prune.ops import KERNELS, conv2d, linear
+
+HERE = sorted(name for name, kernel in KERNELS.items() if kernel.available("cpu", torch.float32))
+PATTERN = SparsePattern.from_design(23, 20, bibdlib.construct(7, 3, 1), edge=2)
+
+
+def arguments(layer: BIBDLinear | BIBDConv2d, x: torch.Tensor, *, relu: bool) -> tuple[object, ...]:
+    """What the layer hands its operator, with a fused end."""
+    indices = [getattr(layer, name) for name in layer._buffer_names]
+    if isinstance(layer, BIBDLinear):
+        return x, layer.weight, layer.bias, indices, layer.out_features, relu, layer.kernel
+    residual = torch.randn_like(layer(x)).requires_grad_()
+    how = layer.stride, layer.padding, layer.dilation
+    return x, layer.weight, layer.bias, residual, indices, layer.out_channels, *how, relu, layer.kernel
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # opcheck looks at its own copies
+@pytest.mark.parametrize("kernel", HERE)
+def test_torch_accepts_the_operators(kernel: str) -> None:
+    torch.manual_seed(0)
+    layer = BIBDLinear(23, 20, pattern=PATTERN, kernel=kernel)
+    torch.library.opcheck(linear, arguments(layer, torch.randn(3, 23, requires_grad=True), relu=True))
+    window = BIBDConv2d(23, 20, 3, padding=1, pattern=PATTERN, kernel=kernel)
+    torch.library.opcheck(conv2d, arguments(window, torch.randn(2, 23, 4, 5, requires_grad=True), relu=True))
+
+
+@pytest.mark.parametrize("kernel", HERE)
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 1), (1, 0), (2, 0), (1, 2)])
+def test_residual_and_relu_may_be_fused(kernel: str, stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    layer = BIBDConv2d(23, 20, 3, stride, padding, pattern=PATTERN, kernel=kernel)
+    x, weight, bias, residual, *rest = arguments(layer, torch.randn(2, 23, 7, 6, requires_grad=True), relu=True)
+    fused = conv2d(x, weight, bias, residual, *rest)
+    apart = torch.relu(layer.to_dense()(x) + residual)
+    torch.testing.assert_close(fused, apart, rtol=1e-4, atol=1e-5)
+    direction = torch.randn_like(fused)
+    mine = torch.autograd.grad(fused, [x, residual], direction)
+    theirs = torch.autograd.grad(apart, [x, residual], direction)
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", HERE)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_short_floats_agree_to_their_precision(kernel: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = BIBDConv2d(23, 20, 3, padding=1, pattern=PATTERN, kernel=kernel)
+    x = torch.randn(2, 23, 6, 6)
+    exact, short = layer(x), copy.deepcopy(layer).to(dtype)(x.to(dtype))
+    assert short.dtype == dtype
+    torch.testing.assert_close(short.float(), exact, rtol=0.05, atol=0.05)
+    with torch.autocast("cpu", dtype):
+        assert layer(x).dtype == dtype
+        torch.testing.assert_close(layer(x).float(), exact, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("kernel", HERE)
+def test_channels_last_stays_channels_last(kernel: str) -> None:
+    layer = BIBDConv2d(23, 20, 3, padding=1, pattern=PATTERN, kernel=kernel)
+    x = torch.randn(2, 23, 6, 6)
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert layer(last).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(layer(last), layer(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", HERE)
+def test_empty_batches_pass_and_have_gradients(kernel: str) -> None:
+    layer = BIBDConv2d(23, 20, 3, padding=1, pattern=PATTERN, kernel=kernel)
+    x = torch.randn(0, 23, 6, 6, requires_grad=True)
+    out = layer(x)
+    assert out.shape == (0, 20, 6, 6)
+    out.sum().backward()
+    assert layer.weight.grad is not None
+    assert not layer.weight.grad.any()
+
+
+@pytest.mark.parametrize("kernel", HERE)
+def test_parameters_gradients_and_optimizer_state_scale_with_the_density(kernel: str) -> None:
+    pattern = SparsePattern.from_design(56, 56, bibdlib.construct(7, 3, 1), edge=8)
+    layer = BIBDConv2d(56, 56, 3, bias=False, pattern=pattern, kernel=kernel)
+    dense = nn.Conv2d(56, 56, 3, bias=False)
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.randn(1, 56, 5, 5)).sum().backward()
+    optimizer.step()
+    state = sum(value.numel() for value in optimizer.state[layer.weight].values() if value.ndim)
+    assert layer.weight.grad is not None
+    for numbers, whole in ((layer.weight.numel(), 1), (layer.weight.grad.numel(), 1), (state, 2)):
+        assert numbers == pattern.density * whole * dense.weight.numel()
