@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.mode import in_eval_mode
+from iddl_prune.processes import check_agreement, of_torchrun
 from iddl_prune.refit import heard, refit_
 from iddl_prune.run import Epoch, History, Interrupt, Run, TrainConfig
 
@@ -84,10 +85,14 @@ def train(
     KeyboardInterrupt
         On Ctrl-C, after the step is finished and the checkpoint written; a second Ctrl-C stops at once.
     PruneError
-        If the loss is no longer finite, or the checkpoint cannot be resumed under this config.
+        If the processes do not hold the same model, the loss is no longer finite, or the checkpoint cannot be
+        resumed under this config.
     """
     fabric = _fabric(config)
     fabric.launch()
+    check_agreement(model)
+    if teacher is not None:
+        check_agreement(teacher, "teacher")
     wrapped, optimizer = fabric.setup(model, _optimizer(model, config))
     if teacher is not None:
         teacher = teacher.to(fabric.device).eval()
@@ -148,7 +153,7 @@ def evaluate(model: nn.Module, examples: Examples, *, batch_size: int = 512) -> 
 
 
 def _fabric(config: TrainConfig) -> Fabric:
-    told = {name: getattr(config, name) for name in ("accelerator", "devices", "precision")}
+    told = {name: getattr(config, name) for name in ("accelerator", "devices", "precision")} | of_torchrun()
     try:
         return Fabric(**told)
     except (RuntimeError, ValueError, TypeError) as error:

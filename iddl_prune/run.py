@@ -56,7 +56,8 @@ class TrainConfig:
         Polyak, A. Juditsky, SIAM J. Control Optim. 30 (1992) 838); 0 for the weights of the last step. In the first
         steps the decay is (1 + step) / (10 + step) where that is less.
     devices, accelerator, precision
-        As in `lightning_fabric.Fabric`: ``bf16-mixed`` computes in bfloat16 and keeps float32 weights.
+        As in `lightning_fabric.Fabric`: ``bf16-mixed`` computes in bfloat16 and keeps float32 weights. Under torchrun
+        it says how many devices.
     workers
         Processes that read inputs ahead; worth while for images on disk only.
 
@@ -196,6 +197,7 @@ class Run:
         """Write everything beside the file, then put it in the file's place."""
         if self.path is None:
             return
+        loss_sum = self.fabric.all_reduce(self.loss_sum, reduce_op="mean")
         if self.fabric.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             beside = self.path.with_name(self.path.name + ".part")
@@ -208,7 +210,7 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "epochs": [asdict(epoch) for epoch in self.epochs],
                 "step": self.step,
-                "loss_sum": self.loss_sum,
+                "loss_sum": loss_sum,
                 "seconds": self.seconds,
             }
             torch.save(state, beside)
