@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.interpreter import needs_interpreter
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed; it is there on Linux only"
-)
+pytestmark = needs_interpreter
 
 
 def smoke(script: str, folder: Path, *options: object) -> dict:

@@ -37,7 +37,10 @@ __all__ = [
 
 COMPOSITE = False
 
-_patterns: dict[int, SparsePattern] = {}
+# A name is the pattern's fingerprint in so many numbers of 16 bits.
+_LETTERS = 4
+
+_patterns: dict[tuple[int, ...], SparsePattern] = {}
 
 
 def available(device_type: str, dtype: torch.dtype) -> bool:
@@ -48,18 +51,19 @@ def available(device_type: str, dtype: torch.dtype) -> bool:
 
 
 def buffers(pattern: SparsePattern) -> dict[str, Tensor]:
-    """The pattern's name, as the shape of an empty tensor, which is known without asking the card; and the pattern."""
-    name = int(pattern.digest, 16) >> 2
+    """The pattern, and a name for it: the shapes of empty tensors, which are known without asking the card."""
+    name = _digits(pattern)
     _patterns.setdefault(name, pattern)
+    letters = {f"name_{i}": torch.empty(digit, 0, dtype=torch.uint8) for i, digit in enumerate(name)}
     arrays = {"blocks": pattern.blocks, "in_groups": pattern.in_groups, "out_groups": pattern.out_groups}
-    return {"name": torch.empty(name, 0), **{key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}}
+    return letters | {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
 
 
 def pattern_of(indices: Sequence[Tensor]) -> SparsePattern:
     """The pattern whose buffers these are; read from the card only in a process that has not met it."""
-    name = indices[0].shape[0]
+    name = tuple(letter.shape[0] for letter in indices[:_LETTERS])
     if name not in _patterns:
-        blocks, in_groups, out_groups = (array.numpy(force=True) for array in indices[1:])
+        blocks, in_groups, out_groups = (array.numpy(force=True) for array in indices[_LETTERS:])
         _patterns[name] = SparsePattern(blocks, in_groups, out_groups)
     return _patterns[name]
 
@@ -182,6 +186,10 @@ def tune(
     for what, (multiplied, run) in runs.items():
         if training or what == "forward":
             tuning.search(what, pattern, multiplied, places, run, seconds=seconds)
+
+
+def _digits(pattern: SparsePattern) -> tuple[int, ...]:
+    return tuple(int(pattern.digest[i : i + 4], 16) for i in range(0, 4 * _LETTERS, 4))
 
 
 @cache

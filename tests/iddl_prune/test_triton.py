@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import bibdlib
 from iddl_prune import BIBDLinear, SparsePattern
 from iddl_prune.ops.triton_work import gradient_work, product_work
 from tests.iddl_prune.strategies import patterns
+from tests.interpreter import needs_interpreter
 
 GPU_TESTS = Path(__file__).parents[1] / "gpu"
 
@@ -108,11 +110,22 @@ def test_another_process_finds_the_pattern_in_the_buffers() -> None:
     assert triton.pattern_of(indices) is found
 
 
+def test_the_operator_keeps_its_word_with_the_name_among_its_indices() -> None:
+    from iddl_prune.ops import triton
+
+    pattern = SparsePattern.from_design(9, 8, bibdlib.construct(7, 3, 1))
+    tensors = torch.randn(3, 9), torch.randn(pattern.kept, requires_grad=True), torch.randn(8, requires_grad=True)
+    indices = list(triton.buffers(pattern).values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.library.opcheck(torch.ops.iddl.linear.default, (*tensors, indices, 8, False, "triton"))
+
+
 def test_nothing_imports_triton_before_it_is_needed() -> None:
     run(sys.executable, "-c", "import iddl_prune, sys; assert 'iddl_prune.ops.triton_kernels' not in sys.modules")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed; Linux has it")
+@needs_interpreter
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card, and tests/gpu runs on it")
 def test_kernels_in_the_interpreter() -> None:
     run(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", GPU_TESTS, TRITON_INTERPRET="1")
