@@ -20,6 +20,7 @@ from iddl_prune.convert import pattern_layers, prune_, to_dense
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.layer_plan import LayerPlan
 from iddl_prune.layers import BIBDConv2d, BIBDLinear
+from iddl_prune.optimize import optimize_
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.plan import Plan, plan
 from iddl_prune.recover import repair_
@@ -34,6 +35,7 @@ __all__ = [
     "PruneError",
     "SparsePattern",
     "compress",
+    "optimize_",
     "pattern_layers",
     "plan",
     "prune_",

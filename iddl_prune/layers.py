@@ -69,10 +69,16 @@ class PatternLayer(nn.Module):
         dtype = torch.get_autocast_dtype(x.device.type)
         return x.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype), indices
 
-    @property
-    def _is_traced(self) -> bool:
-        """Whether a graph is being made that is to hold torch's own operators only, as far as the kernel does."""
-        return KERNELS[self.kernel].COMPOSITE and (torch.compiler.is_exporting() or torch.jit.is_tracing())
+    def _is_direct(self, x: Tensor) -> bool:
+        """Whether the kernel is called itself, not torch's operator of it.
+
+        While a graph is exported that is to hold torch's own operators, as far as the kernel does; and where
+        nobody watches, since the operator costs some 20 microseconds.
+        """
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            return KERNELS[self.kernel].COMPOSITE
+        is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or type(x) is not Tensor
+        return not is_watched and x.numel() > 0
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as torch's own layers do, from the fan-in that is left."""
@@ -158,14 +164,14 @@ class BIBDLinear(PatternLayer):
             nn.Linear(self.in_features, self.out_features, has_bias, self.weight.device, self.weight.dtype)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., in_features) -> (..., out_features)."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """x (..., in_features) -> (..., out_features); `relu` takes the positive part in the same pass."""
         rows, weight, bias, indices = self._arguments(x.reshape(-1, self.in_features))
-        if self._is_traced:
-            out = KERNELS[self.kernel].linear(rows, weight, bias, indices, self.out_features, False)
+        if self._is_direct(rows):
+            out: Tensor = KERNELS[self.kernel].linear(rows, weight, bias, indices, self.out_features, relu)
         else:
-            out = linear(rows, weight, bias, indices, self.out_features, False, self.kernel)
-        return out.view(*x.shape[:-1], self.out_features)
+            out = linear(rows, weight, bias, indices, self.out_features, relu, self.kernel)
+        return out.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         """As torch's, and the pattern."""
@@ -255,19 +261,26 @@ class BIBDConv2d(PatternLayer):
         )
         return self._give(dense)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N, in_channels, H, W) or (in_channels, H, W) -> the same with out_channels and the new H, W."""
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """x (N, in_channels, H, W) or (in_channels, H, W) -> the same with out_channels and the new H, W.
+
+        A `residual` of the output's shape is added, and `relu` takes the positive part, in the same pass.
+        """
         batch = x if x.ndim == 4 else x[None]
+        if residual is not None and x.ndim == 3:
+            residual = residual[None]
         padding = self._zeros
         if padding is None:
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             batch, padding = F.pad(batch, self.wrapped_padding, mode=mode), (0, 0)
         batch, weight, bias, indices = self._arguments(batch)
         geometry = Geometry.of(self.stride, padding, self.dilation)
-        if self._is_traced:
-            out = KERNELS[self.kernel].conv2d(batch, weight, bias, None, indices, self.out_channels, geometry, False)
+        residual = residual if residual is None else residual.to(weight.dtype)
+        end = residual, indices, self.out_channels
+        if self._is_direct(batch):
+            out: Tensor = KERNELS[self.kernel].conv2d(batch, weight, bias, *end, geometry, relu)
         else:
-            out = conv2d(batch, weight, bias, None, indices, self.out_channels, *geometry, False, self.kernel)
+            out = conv2d(batch, weight, bias, *end, *geometry, relu, self.kernel)
         return out if x.ndim == 4 else out[0]
 
     def extra_repr(self) -> str:
