@@ -20,9 +20,10 @@ from iddl_prune.layers import PatternLayer
 from iddl_prune.least_squares import LeastSquares, rows_of
 from iddl_prune.trail import Trail
 
-__all__ = ["repair_"]
+__all__ = ["renew_norms_", "repair_"]
 
 _ROUNDS = 2
+_PART = 128
 
 
 @torch.no_grad()
@@ -72,6 +73,11 @@ def repair_(
     notes = _Notes(dense, twins, layers, rows, seed)
     notes.follow(inputs)
     _Repair(model, layers, notes.targets, ridge).follow(inputs)
+
+
+def renew_norms_(model: nn.Module, inputs: Tensor) -> None:
+    """Take the statistics of every batch normalisation anew, in place, from one batch of calibration inputs."""
+    _Repair(model, {}, {}, ridge=1.0).follow(inputs)
 
 
 @dataclass
@@ -149,11 +155,10 @@ class _Repair(Trail):
             answer, other = terms[name]
             x = self.waiting.pop(name)
             self._solve_(name, x, other)
-            anew = self.sparse[name].forward(x)
+            _answer_again_(answer, self.sparse[name], x)
             if (norm := self._norm(name)) is not None:
-                self.before_norm(norm, anew, name)
-                anew = norm.forward(anew)
-            answer.copy_(anew)
+                self.before_norm(norm, answer, name)
+                _answer_again_(answer, norm, answer)
 
     def _norm(self, name: str) -> _BatchNorm | None:
         norm = self.targets[name].norm
@@ -176,6 +181,12 @@ class _Repair(Trail):
             layer.bias.copy_(constant)
 
 
+def _answer_again_(answer: Tensor, module: nn.Module, x: Tensor) -> None:
+    """Write what the module answers now, some inputs at a time: all at once would need room for one more of each."""
+    for into, part in zip(answer.split(_PART), x.split(_PART), strict=True):
+        into.copy_(module.forward(part))
+
+
 def _scale(norm: _BatchNorm) -> Tensor:
     """What each channel is multiplied with; 1 in place of 0, whose channel is constant anyway."""
     assert norm.running_var is not None
@@ -187,8 +198,9 @@ def _renew_(norm: _BatchNorm, x: Tensor) -> None:
     axes = [axis for axis in range(x.ndim) if axis != 1]
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    norm.running_mean.copy_(x.mean(axes))
-    norm.running_var.copy_(x.var(axes))
+    variance, mean = torch.var_mean(x, axes)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
 
 
 def _set_affine_(norm: _BatchNorm, scale: Tensor, constant: Tensor) -> None:
