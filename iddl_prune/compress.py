@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from iddl_prune.convert import prune_
+from iddl_prune.dependency import permute_
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.importance import calibration_inputs
 from iddl_prune.plan import plan
@@ -55,5 +56,6 @@ def compress(
         raise InvalidArgument(f"Argument 'density' must leave a layer to convert, not {density}:\n{decided}")
     sparse = prune_(copy.deepcopy(model), decided)
     if repair and batches is not None:
-        repair_(sparse, model, calibration_inputs(batches).to(device))
+        teacher = permute_(copy.deepcopy(model), decided.moves) if decided.moves else model
+        repair_(sparse, teacher, calibration_inputs(batches).to(device))
     return sparse

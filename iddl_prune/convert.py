@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from iddl_prune.dependency import permute_
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
 from iddl_prune.pattern import SparsePattern
@@ -21,8 +22,8 @@ Model = TypeVar("Model", bound=nn.Module)
 def prune_(model: Model, plan: Plan) -> Model:
     """Replace, in place, each layer of the plan by one that keeps the weights of its pattern.
 
-    The plan becomes the model's attribute `plan`. Every new layer is made before the first one is put in, so a plan
-    that does not fit changes nothing.
+    Channels first take the places that the plan gives them. The plan becomes the model's attribute `plan`. Every new
+    layer is made before the first one is put in, so a plan that does not fit changes nothing.
 
     Raises
     ------
@@ -31,6 +32,7 @@ def prune_(model: Model, plan: Plan) -> Model:
     """
     for name, layer in plan.layers.items():
         _check(model, name, layer)
+    permute_(model, plan.moves)
     connect_(model, {name: layer.pattern() for name, layer in plan.layers.items()})
     model.plan = plan  # type: ignore[assignment]
     return model

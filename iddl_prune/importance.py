@@ -135,7 +135,7 @@ Layers = dict[str, nn.Linear | nn.Conv2d]
 
 
 def _taylor(model: nn.Module, layers: Layers, batches: Batches) -> dict[str, Floats]:
-    total = dict[str, Any].fromkeys(layers, 0.0)
+    total: dict[str, Any] = dict.fromkeys(layers, 0.0)
     for inputs, labels in batches:
         for name, gradient in _gradients(model, layers, inputs, labels).items():
             total[name] += _over_taps(gradient * layers[name].weight.detach().double()).square()
@@ -143,7 +143,7 @@ def _taylor(model: nn.Module, layers: Layers, batches: Batches) -> dict[str, Flo
 
 
 def _hessian(model: nn.Module, layers: Layers, batches: Batches) -> dict[str, Floats]:
-    total = dict[str, Any].fromkeys(layers, 0.0)
+    total: dict[str, Any] = dict.fromkeys(layers, 0.0)
     examples = [example for inputs, labels in batches for example in zip(inputs.split(1), labels.split(1), strict=True)]
     for inputs, labels in examples:
         for name, gradient in _gradients(model, layers, inputs, labels).items():

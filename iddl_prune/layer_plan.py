@@ -12,6 +12,7 @@ import numpy.typing as npt
 import bibdlib
 from iddl_prune.assign import fit as fit_pattern
 from iddl_prune.choice import Choice
+from iddl_prune.group_fit import LayerFit
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.survey import Surveyed
 
@@ -33,6 +34,8 @@ class LayerPlan:
         freely; None if nothing was fitted.
     places
         How often each weight is used for one input: output pixels of a convolution, tokens of a linear layer.
+    points, blocks
+        The tile of point x plays point points[x], likewise the blocks; empty if each plays its own.
     """
 
     kind: str
@@ -49,6 +52,8 @@ class LayerPlan:
     out_order: tuple[int, ...] = ()
     worth: tuple[float, float, float] | None = None
     places: int = 1
+    points: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, layer: Surveyed, choice: Choice, seed: int | None = None) -> LayerPlan:
@@ -79,7 +84,12 @@ class LayerPlan:
         pattern = SparsePattern.from_design(self.in_features, self.out_features, design, edge=self.edge)
         if self.seed is not None:
             pattern = pattern.random(self.seed)
-        return pattern.permuted(self.in_order, self.out_order) if self.in_order else pattern
+        if self.points or self.blocks:
+            pattern = pattern.relabelled(self.points or range(self.v), self.blocks or range(len(pattern.blocks)))
+        if self.in_order or self.out_order:
+            orders = self.in_order or range(self.in_features), self.out_order or range(self.out_features)
+            pattern = pattern.permuted(*orders)
+        return pattern
 
     def fitted(self, worth: npt.NDArray[np.float64], starts: int, seed: int) -> LayerPlan:
         """The same with the channels in the places that keep most worth, shape (out_features, in_features)."""
@@ -88,6 +98,19 @@ class LayerPlan:
             self,
             in_order=tuple(found.in_order.tolist()),
             out_order=tuple(found.out_order.tolist()),
+            worth=(found.kept, found.unfitted, found.ceiling),
+        )
+
+    def fitted_in_group(self, found: LayerFit) -> LayerPlan:
+        """The same with the tiles relabelled, and the channels of sides of its own in order, as `fit_groups` found."""
+        tuples = {side: tuple(labels.tolist()) for side, labels in found.labels.items()}
+        orders = {side: tuple(order.tolist()) for side, order in found.orders.items()}
+        return replace(
+            self,
+            points=tuples["in"],
+            blocks=tuples["out"],
+            in_order=orders.get("in", ()),
+            out_order=orders.get("out", ()),
             worth=(found.kept, found.unfitted, found.ceiling),
         )
 

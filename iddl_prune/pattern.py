@@ -105,6 +105,12 @@ class SparsePattern:
             self.blocks, self.in_groups[np.asarray(in_order)], self.out_groups[np.asarray(out_order)], self.parameters
         )
 
+    def relabelled(self, points: Sequence[int] | Integers, blocks: Sequence[int] | Integers) -> SparsePattern:
+        """The pattern in which the channels of point x play point points[x], likewise the blocks."""
+        return SparsePattern(
+            self.blocks, np.asarray(points)[self.in_groups], np.asarray(blocks)[self.out_groups], self.parameters
+        )
+
     @property
     def in_features(self) -> int:
         """Number of input channels."""

@@ -7,20 +7,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from iddl_prune.allocation import BUDGETS, Override, allocate, check_allocation, overrides_by_layer
 from iddl_prune.choice import check_choice
+from iddl_prune.dependency import Moves, channel_groups, moves_of
 from iddl_prune.errors import InvalidArgument
+from iddl_prune.group_fit import fit_groups
 from iddl_prune.importance import Importance, check_importance, worths
 from iddl_prune.layer_plan import LayerPlan
 from iddl_prune.survey import Filter, survey
 
-__all__ = ["DESIGNS", "FORMAT", "LayerPlan", "Plan", "plan"]
+__all__ = ["DESIGNS", "FORMAT", "PERMUTATIONS", "LayerPlan", "Plan", "check_permutation", "plan"]
 
 FORMAT = 1
 DESIGNS = ("bibd", "random")
+PERMUTATIONS = ("free", "groups")
 
 # Keeps the seeds of the random patterns of two plans apart.
 _LAYERS_AT_MOST = 1 << 16
@@ -39,6 +43,8 @@ class Plan:
         converted, or are too narrow, are not there.
     costs
         Weights and multiply-adds of every layer when dense.
+    moves
+        By module and side ("in" or "out"), the new place of each channel, where groups of channels have one order.
     """
 
     design: str
@@ -49,6 +55,7 @@ class Plan:
     allocation: str = "uniform"
     allotted: dict[str, float] = field(default_factory=dict)
     costs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    moves: Moves = field(default_factory=dict)
 
     def kept(self, name: str) -> tuple[int, int]:
         """Weights and multiply-adds of a layer as planned, dense or not."""
@@ -86,6 +93,7 @@ class Plan:
         try:
             told = {name: value for name, value in data.items() if name != "format"}
             told["layers"] = {name: LayerPlan(**_with_tuples(layer)) for name, layer in data["layers"].items()}
+            told["moves"] = {name: _with_tuples(sides) for name, sides in data.get("moves", {}).items()}
             told["costs"] = _with_tuples(data.get("costs", {}))
             return cls(**told)
         except (KeyError, TypeError) as error:
@@ -146,6 +154,7 @@ def plan(
     calibration: torch.Tensor | Iterable[Any] | None = None,
     importance: Importance | None = None,
     fit: bool = True,
+    permutation: str = "free",
     starts: int = 2,
     seed: int = 0,
 ) -> Plan:
@@ -179,6 +188,9 @@ def plan(
     fit, starts
         Whether channels are given the places that keep most worth, and from how many starts these are searched;
         without, the pattern is laid over the layer as it falls.
+    permutation
+        "free": each layer gathers its channels in an order of its own. "groups": the channels of each dependency
+        group are moved once, in the dense network, and tiles are contiguous.
     seed
         Seed of the random patterns and of the search.
 
@@ -192,6 +204,7 @@ def plan(
     check_choice(density, edge)
     check_allocation(budget, allocation)
     check_importance(importance)
+    check_permutation(permutation)
     found = survey(model, example_inputs, filter_fn)
     able = {name: layer for name, layer in found.items() if layer.reason is None}
     valued = worths(model, able, importance, calibration) if fit or allocation == "sensitivity" else {}
@@ -207,11 +220,35 @@ def plan(
     layers: dict[str, LayerPlan] = {}
     for name in [name for name in found if name in allotted.choices]:
         drawn = seed * _LAYERS_AT_MOST + len(layers) if design == "random" else None
-        layer = LayerPlan.of(found[name], allotted.choices[name], drawn)
-        layers[name] = layer.fitted(valued[name], starts, seed) if fit else layer
+        layers[name] = LayerPlan.of(found[name], allotted.choices[name], drawn)
+    moves: Moves = {}
+    if fit and permutation == "groups":
+        layers, moves = _fitted_in_groups(model, example_inputs, layers, valued, starts, seed)
+    elif fit:
+        layers = {name: layer.fitted(valued[name], starts, seed) for name, layer in layers.items()}
     skipped = {name: layer.reason or allotted.refused[name] for name, layer in found.items() if name not in layers}
     costs = {name: (layer.weights, layer.multiply_adds) for name, layer in found.items()}
-    return Plan(design, density, layers, skipped, budget, allocation, allotted.densities, costs)
+    return Plan(design, density, layers, skipped, budget, allocation, allotted.densities, costs, moves)
+
+
+def check_permutation(permutation: str) -> None:
+    """Raise InvalidArgument unless it is known."""
+    if permutation not in PERMUTATIONS:
+        raise InvalidArgument(f"Argument 'permutation' must be one of {', '.join(PERMUTATIONS)}, not {permutation!r}.")
+
+
+def _fitted_in_groups(
+    model: nn.Module,
+    example_inputs: torch.Tensor | tuple[Any, ...],
+    layers: dict[str, LayerPlan],
+    valued: dict[str, npt.NDArray[np.float64]],
+    starts: int,
+    seed: int,
+) -> tuple[dict[str, LayerPlan], Moves]:
+    groups = channel_groups(model, example_inputs)
+    patterns = {name: layer.pattern() for name, layer in layers.items()}
+    orders, fits = fit_groups(valued, patterns, groups, starts=starts, seed=seed)
+    return {name: layer.fitted_in_group(fits[name]) for name, layer in layers.items()}, moves_of(groups, orders, model)
 
 
 def _with_tuples(data: dict[str, Any]) -> dict[str, Any]:
