@@ -138,7 +138,7 @@ def conv2d_grad_weight(
 
 def _tiles(x: Tensor, places: Tensor) -> Tensor:
     """x (n, channels), places (b, size) -> (b, n, size)."""
-    return x.index_select(1, places.flatten()).view(len(x), *places.shape).transpose(0, 1)
+    return x.index_select(1, places.flatten()).unflatten(1, places.shape).transpose(0, 1)
 
 
 def _filled(weight: Tensor, indices: Sequence[Tensor]) -> Tensor:
