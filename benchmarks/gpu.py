@@ -152,7 +152,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
     for heading in ("run", "times faster", "wanted", "aim", "fraction of the floor"):
         summary.add_column(heading, justify="left" if heading == "run" else "right")
     sides = Table(title="median of one call in microseconds")
-    for heading in ("run", "side", "median", "95 %", "or why not"):
+    for heading in ("run", "side", "median", "95 %", "beside it, or why not"):
         sides.add_column(heading, justify="right" if heading in ("median", "95 %") else "left")
     for key, run in data["runs"].items():
         if "holds" in run:
@@ -162,6 +162,9 @@ def tables(data: dict[str, Any]) -> list[Table]:
         wanted = [f"{target:g}" for target in TARGETS.get(key, ())] or ["", ""]
         fraction = run.get("fraction_of_floor")
         summary.add_row(key, _number(run["times_faster"], ".2f"), *wanted, _number(fraction, ".0%"))
+        for name, choice in run.get("kernels", {}).items():
+            least, dense = (1e6 * choice["times"][kernel] for kernel in (choice["kernel"], "dense"))
+            sides.add_row(key, f"{name} by {choice['kernel']}", f"{least:.1f}", "", f"dense {dense:.1f}")
         for name, told in run["times"].items():
             times = [_number(told.get(what, None), ".1f", 1e6) for what in ("median_s", "p95_s")]
             sides.add_row(key, name, *times, told.get("error", ""))

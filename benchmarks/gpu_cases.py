@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import bibdlib
-from iddl_prune import BIBDConv2d, BIBDLinear, SparsePattern, pattern_layers, plan, prune_
+from iddl_prune import BIBDLinear, SparsePattern, pattern_layers, plan, prune_
 from iddl_prune.layers import PatternLayer
-from iddl_prune.ops import KERNELS, Geometry
+from iddl_prune.ops import triton
+from iddl_prune.optimize import optimize_
 
 __all__ = ["Scale", "check_linear", "linear", "network", "training_step"]
 
@@ -133,50 +134,24 @@ def network(scale: Scale, dtype: torch.dtype, batch: int) -> dict[str, Any]:
     example = torch.randn(1, *scale.image)
     decided = plan(copy.deepcopy(dense).cpu().float(), example, density=scale.density, fit=False)
     sparse = prune_(copy.deepcopy(dense), decided).eval()
-    with torch.no_grad():
-        table = fastest_kernels(sparse, x, scale)
-    compiled, compiled_dense = torch.compile(sparse, dynamic=False), torch.compile(dense, dynamic=False)
+    costs = {name: _multiply_adds(model, example) for name, model in (("dense", dense), ("iddl", sparse))}
+    deployed = optimize_(copy.deepcopy(sparse), x, batch_sizes=(batch,), seconds=scale.seconds / 10)
+    ours, compiled, compiled_dense = deployed.model, torch.compile(deployed.model), torch.compile(dense)
     sides = [
         Side("dense, eager", lambda: [lambda: dense(x)], graph=False),
         Side("dense, graph", lambda: [lambda: dense(x)]),
         Side("dense, compiled, graph", lambda: [lambda: compiled_dense(x)]),
-        Side("iddl, eager", lambda: [lambda: sparse(x)], graph=False),
-        Side("iddl, graph", lambda: [lambda: sparse(x)]),
+        Side("iddl, eager", lambda: [lambda: ours(x)], graph=False),
+        Side("iddl, graph", lambda: [lambda: ours(x)]),
         Side("iddl, compiled, graph", lambda: [lambda: compiled(x)]),
         Side("fewer channels, compiled, graph", lambda: [_fewer_channels(dense, sparse, example, x)]),
     ]
     with torch.no_grad():
         times = time_sides(sides, device, seconds=2 * scale.seconds)
-    costs = {name: _multiply_adds(model, example) for name, model in (("dense", dense), ("iddl", sparse))}
-    return {**_ratios(times), "times": times, "kernels": table, "multiply_adds": costs}
-
-
-def fastest_kernels(model: nn.Module, x: Tensor, scale: Scale) -> list[dict[str, Any]]:
-    """Give each sparse layer the kernel that is fastest on its input, `reference` being the dense one; the table."""
-    inputs: dict[str, Tensor] = {}
-    layers = pattern_layers(model)
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, given, name=name: inputs.__setitem__(name, given[0]))
-        for name, layer in layers.items()
-    ]
-    model(x)
-    for hook in hooks:
-        hook.remove()
-    table = []
-    for name, layer in layers.items():
-        layer.use_kernel("triton")
-        _tune(layer, inputs[name], scale, training=False)
-        sides = []
-        for kernel in KERNELS:
-            if KERNELS[kernel].available(x.device.type, x.dtype):
-                twin = copy.deepcopy(layer)
-                twin.use_kernel(kernel)
-                sides.append(Side(kernel, lambda twin=twin, name=name: _on([twin], inputs[name])))
-        times = time_sides(sides, scale.device, seconds=scale.seconds / 10)
-        medians = {kernel: told["median_s"] for kernel, told in times.items() if "median_s" in told}
-        layer.use_kernel(min(medians, key=lambda kernel: medians[kernel]))
-        table.append({"layer": name, "kernel": layer.kernel, "pattern": str(layer.pattern), "seconds": medians})
-    return table
+    kernels = {
+        name: {"kernel": choice.kernel, "times": choice.times[batch]} for name, choice in deployed.layers.items()
+    }
+    return {**_ratios(times), "times": times, "kernels": kernels, "layout": deployed.layout, "multiply_adds": costs}
 
 
 def _sparse(
@@ -185,18 +160,12 @@ def _sparse(
     layer = BIBDLinear(
         pattern.in_features, pattern.out_features, device=device, dtype=dtype, pattern=pattern, kernel="triton"
     )
-    x = torch.randn(batch, pattern.in_features, device=device, dtype=dtype)
-    with torch.no_grad():
-        _tune(layer, x, scale, training=training)
+    x = torch.randn(batch, pattern.in_features, device=device, dtype=dtype, requires_grad=training)
+    with triton.searching(scale.tuning_seconds), torch.set_grad_enabled(training):
+        out = layer(x)
+        if training:
+            torch.autograd.grad(out, (x, layer.weight), torch.randn_like(out))
     return layer
-
-
-def _tune(layer: PatternLayer, x: Tensor, scale: Scale, *, training: bool) -> None:
-    indices = [getattr(layer, name) for name in KERNELS["triton"].buffers(layer.pattern)]
-    geometry = None
-    if isinstance(layer, BIBDConv2d):
-        geometry = Geometry(layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
-    KERNELS["triton"].tune(x, layer.weight, indices, geometry, training=training, seconds=scale.tuning_seconds)
 
 
 def _copies(layer: Any, device: str, x: Tensor) -> list[Any]:

@@ -22,7 +22,7 @@ from iddl_prune.files import cache_dir, write_whole
 from iddl_prune.fold import fold_norms_, fuse_ends_, traced
 from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
 from iddl_prune.mode import in_eval_mode
-from iddl_prune.ops import KERNELS
+from iddl_prune.ops import KERNELS, triton
 
 __all__ = ["Deployed", "LayerChoice", "optimize_", "taking_turns"]
 
@@ -207,6 +207,9 @@ def _layer_times(layer: PatternLayer, x: Tensor, seconds: float) -> dict[str, fl
         if name != "reference" and kernel.available(x.device.type, x.dtype):
             forms[name] = copy.deepcopy(layer)
             forms[name].use_kernel(name)  # type: ignore[operator]
+    if "triton" in forms:
+        with triton.searching():
+            forms["triton"](x)
     calls = {name: _call(form, (x,)) for name, form in forms.items()}
     if isinstance(layer, BIBDConv2d):
         calls["dense channels-last"] = _call(_laid_out(forms["dense"], "channels-last"), (last,))

@@ -32,7 +32,7 @@ def test_speed(tmp_path: Path) -> None:
     # torch's own sparse kernels have no interpreter.
     failed = {name: told["error"] for name, told in sides.items() if "error" in told and ": torch " not in name}
     assert failed == {}
-    assert {layer["kernel"] for run in runs.values() for layer in run.get("kernels", ())}
+    assert any(run.get("kernels") for run in runs.values())
     again = smoke("gpu.py", tmp_path)
     assert again == runs
 

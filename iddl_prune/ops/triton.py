@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ __all__ = [
     "linear_grad_input",
     "linear_grad_weight",
     "pattern_of",
-    "tune",
+    "searching",
 ]
 
 COMPOSITE = False
@@ -75,9 +77,9 @@ def linear(
     pattern = pattern_of(indices)
     if not _can(x):
         return gather.linear(x, weight, bias, _gathered(pattern, x.device), out_features, relu)
-    launch, tuning = _rooms()
-    epilogue = launch.Epilogue(shift=bias, relu=relu)
-    return launch.product(_rows(x), weight, pattern, tuning.settings("forward", pattern, x, None), epilogue=epilogue)
+    launch, rows = _launch(), _rows(x)
+    after = launch.Epilogue(shift=bias, relu=relu)
+    return _run("forward", pattern, rows, None, lambda s: launch.product(rows, weight, pattern, s, epilogue=after))
 
 
 def linear_grad_input(grad: Tensor, weight: Tensor, indices: Sequence[Tensor], in_features: int) -> Tensor:
@@ -85,8 +87,8 @@ def linear_grad_input(grad: Tensor, weight: Tensor, indices: Sequence[Tensor], i
     pattern = pattern_of(indices)
     if not _can(grad):
         return gather.linear_grad_input(grad, weight, _gathered(pattern, grad.device), in_features)
-    launch, tuning = _rooms()
-    return launch.input_gradient(_rows(grad), weight, pattern, tuning.settings("backward", pattern, grad, None))
+    launch, rows = _launch(), _rows(grad)
+    return _run("backward", pattern, rows, None, lambda s: launch.input_gradient(rows, weight, pattern, s))
 
 
 def linear_grad_weight(grad: Tensor, x: Tensor, indices: Sequence[Tensor], kept: int) -> Tensor:
@@ -94,8 +96,8 @@ def linear_grad_weight(grad: Tensor, x: Tensor, indices: Sequence[Tensor], kept:
     pattern = pattern_of(indices)
     if not _can(x):
         return gather.linear_grad_weight(grad, x, _gathered(pattern, x.device), kept)
-    launch, tuning = _rooms()
-    return launch.weight_gradient(_rows(x), _rows(grad), pattern, tuning.settings("gradient", pattern, x, None))
+    launch, rows, slope = _launch(), _rows(x), _rows(grad)
+    return _run("gradient", pattern, rows, None, lambda s: launch.weight_gradient(rows, slope, pattern, s))
 
 
 def conv2d(
@@ -112,17 +114,13 @@ def conv2d(
     pattern = pattern_of(indices)
     if not _can(x):
         return gather.conv2d(x, weight, bias, residual, _gathered(pattern, x.device), out_features, geometry, relu)
-    launch, tuning = _rooms()
-    places = _places(x.shape, weight.shape, geometry)
-    out = launch.product(
-        _pixels(x),
-        _by_taps(weight),
-        pattern,
-        tuning.settings("forward", pattern, x, places),
-        places=places,
-        epilogue=launch.Epilogue(shift=bias, added=None if residual is None else _pixels(residual), relu=relu),
-    )
-    return _images(out, places.batch, places.outside)
+    launch, places, pixels, taps = _launch(), _places(x.shape, weight.shape, geometry), _pixels(x), _by_taps(weight)
+    after = launch.Epilogue(shift=bias, added=None if residual is None else _pixels(residual), relu=relu)
+
+    def run(settings: Any) -> Tensor:
+        return launch.product(pixels, taps, pattern, settings, places=places, epilogue=after)
+
+    return _images(_run("forward", pattern, pixels, places, run), places.batch, places.outside)
 
 
 def conv2d_grad_input(
@@ -132,11 +130,12 @@ def conv2d_grad_input(
     pattern = pattern_of(indices)
     if not _can(grad):
         return gather.conv2d_grad_input(grad, weight, _gathered(pattern, grad.device), shape, geometry)
-    launch, tuning = _rooms()
-    places = _places(shape, weight.shape, geometry)
-    settings = tuning.settings("backward", pattern, grad, places)
-    out = launch.input_gradient(_pixels(grad), _by_taps(weight), pattern, settings, places=places)
-    return _images(out, places.batch, places.inside)
+    launch, places, pixels, taps = _launch(), _places(shape, weight.shape, geometry), _pixels(grad), _by_taps(weight)
+
+    def run(settings: Any) -> Tensor:
+        return launch.input_gradient(pixels, taps, pattern, settings, places=places)
+
+    return _images(_run("backward", pattern, pixels, places, run), places.batch, places.inside)
 
 
 def conv2d_grad_weight(
@@ -146,46 +145,44 @@ def conv2d_grad_weight(
     pattern = pattern_of(indices)
     if not _can(x):
         return gather.conv2d_grad_weight(grad, x, _gathered(pattern, x.device), shape, geometry)
-    launch, tuning = _rooms()
-    places = _places(x.shape, shape, geometry)
-    settings = tuning.settings("gradient", pattern, x, places)
-    return launch.weight_gradient(_pixels(x), _pixels(grad), pattern, settings, places=places).t().reshape(*shape)
+    launch, places, pixels, slope = _launch(), _places(x.shape, shape, geometry), _pixels(x), _pixels(grad)
+
+    def run(settings: Any) -> Tensor:
+        return launch.weight_gradient(pixels, slope, pattern, settings, places=places)
+
+    return _run("gradient", pattern, pixels, places, run).t().reshape(*shape)
 
 
-def tune(
-    x: Tensor,
-    weight: Tensor,
-    indices: Sequence[Tensor],
-    geometry: Geometry | None = None,
-    *,
-    training: bool = False,
-    seconds: float = 20.0,
-) -> None:
-    """Find the sizes of the tiles for this layer and batch on this card; nothing to do where the kernel cannot run.
+@contextmanager
+def searching(seconds: float = 20.0) -> Iterator[None]:
+    """Have each product that is computed within the block find the sizes of its tiles first.
+
+    What was found before, by any process on a card of the same name, costs nothing.
 
     Parameters
     ----------
-    x, weight, indices, geometry
-        As of `linear`, or with a geometry of `conv2d`.
-    training
-        Whether both gradients are tuned as well.
     seconds
-        For each product at most; what was found before costs nothing.
+        For each product at most.
     """
-    if not available(x.device.type, x.dtype):
-        return
-    pattern, (launch, tuning) = pattern_of(indices), _rooms()
-    places = None if geometry is None else _places(x.shape, weight.shape, geometry)
-    rows, kept = (_rows(x), weight) if places is None else (_pixels(x), _by_taps(weight))
-    slope = x.new_empty(len(rows) if places is None else places.out_rows, pattern.out_features).normal_()
-    runs = {
-        "forward": (rows, lambda s: launch.product(rows, kept, pattern, s, places=places)),
-        "backward": (slope, lambda s: launch.input_gradient(slope, kept, pattern, s, places=places)),
-        "gradient": (rows, lambda s: launch.weight_gradient(rows, slope, pattern, s, places=places)),
-    }
-    for what, (multiplied, run) in runs.items():
-        if training or what == "forward":
-            tuning.search(what, pattern, multiplied, places, run, seconds=seconds)
+    # A global: torch takes gradients in threads of its own.
+    global _search_seconds
+    before, _search_seconds = _search_seconds, seconds
+    try:
+        yield
+    finally:
+        _search_seconds = before
+
+
+_search_seconds: float | None = None
+
+
+def _run(what: str, pattern: SparsePattern, x: Tensor, places: Places | None, run: Callable[[Any], Tensor]) -> Tensor:
+    """The product, with the settings that are known for it, or found now."""
+    from iddl_prune.ops import triton_tuning as tuning
+
+    if _search_seconds is None or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return run(tuning.settings(what, pattern, x, places))
+    return run(tuning.search(what, pattern, x, places, run, seconds=_search_seconds))
 
 
 def _digits(pattern: SparsePattern) -> tuple[int, ...]:
@@ -197,11 +194,11 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def _rooms() -> tuple[Any, Any]:
-    """The rooms that import Triton, opened when they are needed."""
-    from iddl_prune.ops import triton_launch, triton_tuning
+def _launch() -> ModuleType:
+    """The room that imports Triton, opened when it is needed."""
+    from iddl_prune.ops import triton_launch
 
-    return triton_launch, triton_tuning
+    return triton_launch
 
 
 def _can(x: Tensor) -> bool:

@@ -16,6 +16,7 @@ from iddl_prune import BIBDConv2d, BIBDLinear, SparsePattern
 from iddl_prune.ops.convolution import Places
 from iddl_prune.ops.geometry import Geometry
 from iddl_prune.ops.reference import dense_weight
+from iddl_prune.ops.triton import searching
 
 pytest.importorskip("triton", reason="Triton is not installed; it is there on Linux only")
 
@@ -179,6 +180,11 @@ def test_what_the_search_finds_is_kept_and_used(device, monkeypatch) -> None:
     monkeypatch.setattr(triton_tuning, "_time", lambda run, candidate: taken.get(candidate.rows, 9.0))
     found = triton_tuning.search("forward", pattern, case.x, None, lambda settings: None)
     assert found.rows == 32
+    triton_tuning.forget()
+    layer = BIBDLinear(9, 7, pattern=pattern, kernel="triton", device=device)
+    with searching(1.0):
+        layer(case.x).sum().backward()
+    assert triton_tuning.settings("gradient", pattern, case.x, None).rows == 32
     triton_tuning.forget()
     assert triton_tuning.settings("forward", pattern, case.x, None) == found
     assert triton_tuning.settings("forward", pattern, case.x[:18], None) == found
