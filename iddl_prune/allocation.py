@@ -36,6 +36,21 @@ class Override:
     density: float | None = None
     edge: int | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> Override:
+        """What DENSITY, DENSITY:EDGE or :EDGE says.
+
+        Raises
+        ------
+        InvalidArgument
+            If it says none of the three.
+        """
+        density, _, edge = text.partition(":")
+        try:
+            return cls(float(density) if density else None, int(edge) if edge else None)
+        except ValueError as error:
+            raise InvalidArgument(f"An override must be DENSITY, DENSITY:EDGE or :EDGE, not {text!r}.") from error
+
 
 @dataclass(frozen=True)
 class Allotment:

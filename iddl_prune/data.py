@@ -60,8 +60,12 @@ class Split:
 
     def sample(self, size: int, seed: int) -> Tensor:
         """So many prepared inputs, not augmented, drawn once by the seed; all there are if they are fewer."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.prepare(self.images[order[:size].tolist()])
+        return self.labelled_sample(size, seed)[0]
+
+    def labelled_sample(self, size: int, seed: int) -> tuple[Tensor, Tensor]:
+        """The same inputs as `sample`, and their labels."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size].tolist()
+        return self.prepare(self.images[order]), self.labels[order]
 
     def _crop(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         height, width = self.input_shape[1:]

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.rule import Rule
 from torch import nn
 
+from iddl_prune.allocation import Override, check_allocation
 from iddl_prune.checkpoint import save_pretrained
 from iddl_prune.choice import check_choice
 from iddl_prune.compress import compress
@@ -21,10 +22,11 @@ from iddl_prune.data import Dataset, load
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.files import write_whole
 from iddl_prune.finetune import History, TrainConfig, evaluate, train
+from iddl_prune.importance import check_importance
 from iddl_prune.measure import machine, measure
 from iddl_prune.models import ModelSpec, load_checkpoint
 from iddl_prune.pictures import draw
-from iddl_prune.plan import Plan
+from iddl_prune.plan import Plan, check_permutation
 from iddl_prune.processes import is_first
 from iddl_prune.report import Outcome, report
 from iddl_prune.run import ELSEWHERE
@@ -33,6 +35,10 @@ __all__ = ["Settings", "run"]
 
 # The pattern asked for, then its control; "dense" measures the dense model alone.
 _DESIGNS = {"bibd": ("bibd", "random"), "random": ("random",), "dense": ()}
+
+
+# Calibration images over which the loss is averaged when weights are valued by it.
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Settings:
         As in `iddl_prune.models.ModelSpec` and `iddl_prune.data.load`.
     design
         "bibd" (with random patterns of the same degrees beside it), "random", or "dense".
-    density, edge, fit, repair
+    density, edge, budget, allocation, overrides, importance, fit, permutation, repair
         As in `iddl_prune.compress`; the random control is fitted and repaired like the design.
     calibration
         Number of training images by which weights are valued and re-solved.
@@ -63,14 +69,19 @@ class Settings:
     Raises
     ------
     InvalidArgument
-        If the design is none of the three, or density or edge is out of its range.
+        If the design or another choice is none there is, or density or edge is out of its range.
     """
 
     model: str
     design: str = "bibd"
     density: float = 0.125
     edge: int | None = None
+    budget: str = "weights"
+    allocation: str = "uniform"
+    overrides: dict[str, Override] = field(default_factory=dict)
+    importance: str | None = None
     fit: bool = True
+    permutation: str = "free"
     repair: bool = True
     calibration: int = 512
     data: str = "digits"
@@ -88,6 +99,9 @@ class Settings:
         if self.design not in _DESIGNS:
             raise InvalidArgument(f"Argument 'design' must be one of {', '.join(_DESIGNS)}, not {self.design!r}.")
         check_choice(self.density, self.edge)
+        check_allocation(self.budget, self.allocation)
+        check_importance(self.importance)
+        check_permutation(self.permutation)
 
 
 def run(settings: Settings, console: Console) -> dict[str, Outcome]:
@@ -165,18 +179,23 @@ def _pruned(
     settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console
 ) -> tuple[nn.Module, Plan]:
     with console.status(f"planning and repairing: {design}"):
-        calibration = dataset.train.sample(settings.calibration, settings.training.seed).to(
-            next(dense.parameters()).device
-        )
+        device = next(dense.parameters()).device
+        inputs, labels = dataset.train.labelled_sample(settings.calibration, settings.training.seed)
+        batches = zip(inputs.to(device).split(_BATCH), labels.split(_BATCH), strict=True)
         model = compress(
             dense,
-            calibration[:2],
+            inputs[:2].to(device),
             density=settings.density,
-            calibration=calibration,
+            calibration=batches,
             design=design,
             repair=settings.repair,
             edge=settings.edge,
+            budget=settings.budget,
+            allocation=settings.allocation,
+            overrides=settings.overrides,
+            importance=settings.importance,
             fit=settings.fit,
+            permutation=settings.permutation,
             seed=settings.training.seed,
         )
     decided: Plan = model.plan  # type: ignore[assignment]

@@ -11,8 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from iddl_prune.allocation import ALLOCATIONS, BUDGETS, Override
 from iddl_prune.finetune import TrainConfig
+from iddl_prune.importance import IMPORTANCES
 from iddl_prune.pipeline import Settings, run
+from iddl_prune.plan import PERMUTATIONS
 
 __all__ = ["prune"]
 
@@ -30,6 +33,23 @@ def prune(
     design: Annotated[Design, typer.Option(help="bibd (with its random control), random, or dense.")] = Design.bibd,
     density: Annotated[float, typer.Option(help="Share of the weights a converted layer keeps.")] = 0.125,
     edge: Annotated[int | None, typer.Option(help="Edge of the tiles in channels.", show_default="by width")] = None,
+    budget: Annotated[str, typer.Option(metavar="|".join(BUDGETS), help="What the density counts.")] = "weights",
+    allocation: Annotated[
+        str, typer.Option(metavar="|".join(ALLOCATIONS), help="How it is shared out among the layers.")
+    ] = "uniform",
+    override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER=DENSITY[:EDGE]", help="For layers of this name or glob; may be given again."),
+    ] = None,
+    importance: Annotated[
+        str, typer.Option(metavar="|".join(IMPORTANCES), help="What a weight is worth.")
+    ] = "activation",
+    permutation: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(PERMUTATIONS), help="Channels in an order of each layer, or of each dependency group."
+        ),
+    ] = "free",
     fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
     repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
     calibration: Annotated[int, typer.Option(min=2, help="Training images that fit and repair look at.")] = 512,
@@ -68,7 +88,12 @@ def prune(
         design=design.value,
         density=density,
         edge=edge,
+        budget=budget,
+        allocation=allocation,
+        overrides=_overrides(override or []),
+        importance=importance,
         fit=fit,
+        permutation=permutation,
         repair=repair,
         calibration=calibration,
         data=data,
@@ -92,6 +117,10 @@ def prune(
         resume=resume,
     )
     run(_quick(settings) if quick else settings, console)
+
+
+def _overrides(given: list[str]) -> dict[str, Override]:
+    return {name: Override.parse(told) for name, _, told in (text.partition("=") for text in given)}
 
 
 def _quick(settings: Settings) -> Settings:

@@ -76,6 +76,14 @@ def test_the_folder_commands_take_the_saved_model(output: Path, tmp_path: Path) 
     assert "ms, batch 2" in told.output
 
 
+def test_optimize_prints_the_fastest_form_and_keeps_the_times(output: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("IDDL_CACHE", str(tmp_path))
+    told = run("optimize", output / "bibd", "--batch-size", 3, "--seconds", 0.01)
+    assert told.exit_code == 0, told.output
+    assert "the net, batch 3" in told.output
+    assert [path.name for path in tmp_path.iterdir()] == ["choices.json"]
+
+
 def test_predict_tells_the_classes_of_image_files(output: Path, tmp_path: Path) -> None:
     digits = load("digits").test
     Image.fromarray(digits.images[0, 0].numpy()).save(tmp_path / "digit.png")
@@ -175,3 +183,20 @@ def test_ctrl_c_leaves_a_state_and_resume_goes_on(tmp_path: Path) -> None:
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=120)
     assert int(first.split("/")[0].removeprefix("epoch ")) > 2
+
+
+def test_the_options_of_the_plan_reach_it(tmp_path: Path) -> None:
+    choices = ["--budget", "flops", "--allocation", "erk", "--importance", "taylor", "--permutation", "groups"]
+    result = run("mlp", "--quick", "--density", 0.3, *choices, "--override", "1=0.25:4", "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "bibd" / "config.json").read_text())["plan"]
+    assert (told["budget"], told["allocation"]) == ("flops", "erk")
+    assert told["allotted"]["1"] == 0.25
+    assert told["layers"]["1"]["edge"] == 4
+    assert told["moves"]["3"]["in"]
+    model = from_pretrained(tmp_path / "bibd")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert evaluate(model, load("digits").test) == metrics["models"]["bibd"]["measurement"]["accuracy"]
+    refused = run("mlp", "--override", "1=much", "--output", tmp_path)
+    assert refused.exit_code == 2
+    assert "DENSITY:EDGE" in refused.output
