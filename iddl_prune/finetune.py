@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.mode import in_eval_mode
 from iddl_prune.processes import check_agreement, of_torchrun
-from iddl_prune.refit import heard, refit_
+from iddl_prune.refit import hearing, refit_
 from iddl_prune.run import Epoch, History, Interrupt, Run, TrainConfig
 
 __all__ = ["Epoch", "Examples", "History", "TrainConfig", "TrainingData", "evaluate", "train"]
@@ -112,16 +112,16 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = config.lr_at(run.step, steps)
                 inputs = data.train.prepare(raw, torch.default_generator)
-                share = config.refit_share_at(run.step, steps)
-                with heard(model) if share else nullcontext() as noted:
+                with hearing(model, run.heard, fabric) if config.hears_at(run.step, steps) else nullcontext():
                     loss = _loss(wrapped, teacher, inputs, labels, config, fabric)
                     fabric.backward(loss)
                 optimizer.step()
                 optimizer.zero_grad()
                 if run.average is not None:
                     run.average.update_parameters(model)
-                if noted:
-                    refit_(model, noted, share, fabric, optimizer=run.optimizer, average=run.outcome)
+                if share := config.refit_share_at(run.step, steps):
+                    refit_(model, run.heard, share, optimizer=run.optimizer, average=run.outcome)
+                    run.heard.clear()
                 run.loss_sum += loss.detach()
                 run.step += 1
                 run.seconds = time.perf_counter() - started

@@ -24,19 +24,20 @@ from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.plan import Plan
 
-__all__ = ["Heard", "connect_anew_", "heard", "places", "plan_after", "put_back_", "refit_", "swapped"]
+__all__ = ["Heard", "connect_anew_", "hearing", "places", "plan_after", "put_back_", "refit_", "swapped"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
-# What reached each sparse layer in one step, call after call: its inputs, and the gradients of its outputs.
-Heard = dict[str, list[tuple[Tensor, Tensor]]]
+# Of each sparse layer: sums over the steps heard of the dense weight's gradient and of its Fisher information
+# (out, in), and how many steps and examples these are.
+Heard = dict[str, dict[str, Tensor]]
 
 
 @contextmanager
-def heard(model: nn.Module) -> Iterator[Heard]:
-    """Note what reaches the sparse layers in the forward and the backward pass within the block."""
-    noted: Heard = {}
+def hearing(model: nn.Module, heard: Heard, fabric: Fabric) -> Iterator[None]:
+    """Add to `heard` what the forward and the backward pass of a mean loss, within the block, tell of every pair."""
+    noted: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def listen(name: str) -> Any:
         def hook(_: nn.Module, arguments: tuple[Tensor, ...], out: Tensor) -> None:
@@ -45,20 +46,23 @@ def heard(model: nn.Module) -> Iterator[Heard]:
 
         return hook
 
-    hooks = [layer.register_forward_hook(listen(name)) for name, layer in pattern_layers(model).items()]
+    layers = pattern_layers(model)
+    hooks = [layer.register_forward_hook(listen(name)) for name, layer in layers.items()]
     try:
-        yield noted
+        yield
     finally:
         for hook in hooks:
             hook.remove()
+    for name, calls in noted.items():
+        told = _told(layers[name], calls, fabric)
+        heard[name] = {key: t + heard[name][key] for key, t in told.items()} if name in heard else told
 
 
 @torch.no_grad()
 def refit_(
     model: nn.Module,
-    noted: Heard,
+    heard: Heard,
     share: float,
-    fabric: Fabric,
     *,
     optimizer: torch.optim.Optimizer | None = None,
     average: nn.Module | None = None,
@@ -69,12 +73,10 @@ def refit_(
 
     Parameters
     ----------
-    noted
-        What `heard` noted in one step with a mean loss over its batch.
+    heard
+        What `hearing` gathered in the steps before.
     share
         At most this share of the inputs of a layer, and of its outputs, change places.
-    fabric
-        Gathers what other processes heard.
     average
         A model of the same layers that follows this one, or this one itself.
 
@@ -85,9 +87,9 @@ def refit_(
     swaps = 0
     twins = {} if average is None else pattern_layers(average)
     for name, layer in pattern_layers(model).items():
-        if name not in noted:
+        if name not in heard:
             continue
-        pattern, made = swapped(_worth(layer, noted[name], fabric), layer.pattern, share)
+        pattern, made = swapped(_worth(layer, **heard[name]), layer.pattern, share)
         swaps += made
         if made:
             moments = optimizer.state[layer.weight].values() if optimizer is not None else ()
@@ -115,7 +117,7 @@ def swapped(worth: Floats, pattern: SparsePattern, share: float) -> tuple[Sparse
     in_groups, inputs = _swap(by_block @ pattern.reads, pattern.in_groups, share)
     by_point = _summed(worth, in_groups, pattern.reads.shape[1])
     out_groups, outputs = _swap(by_point @ pattern.reads.T, pattern.out_groups, share)
-    return SparsePattern(pattern.blocks, in_groups, out_groups, pattern.parameters), inputs + outputs
+    return replace(pattern, in_groups=in_groups, out_groups=out_groups), inputs + outputs
 
 
 @torch.no_grad()
@@ -190,29 +192,42 @@ def plan_after(plan: Plan, model: nn.Module) -> Plan:
     return replace(plan, layers=layers)
 
 
-def _worth(layer: PatternLayer, noted: list[tuple[Tensor, Tensor]], fabric: Fabric) -> Floats:
-    """By how much the loss is lower if a pair is connected, shape (out, in), by its second-order expansion.
-
-    From zero to the best value, w - G / F, it is F (w - G / F)^2 / 2 for a weight w, kept or not, of gradient G and
-    curvature F: Y. LeCun, J. Denker, S. Solla, Optimal brain damage, NIPS 1989, where G is taken for zero. F is
-    the diagonal of the Fisher information of inputs and output gradients that are not correlated. What chance adds to
-    G adds the same to every pair, so it moves no channel.
-    """
+@torch.no_grad()
+def _told(layer: PatternLayer, calls: list[tuple[Tensor, Tensor]], fabric: Fabric) -> dict[str, Tensor]:
+    """What one step, with these inputs and output gradients, adds to `Heard`; over all processes."""
     assert isinstance(layer, BIBDLinear | BIBDConv2d)
     dense = layer.to_dense().float()
     weight = dense.weight.requires_grad_()
     gradient = torch.zeros_like(weight)
     fisher = weight.new_zeros(weight.shape[:2])
     channel = -3 if weight.ndim > 2 else -1
-    for x, out_gradient in ((x.float(), out_gradient.float()) for x, out_gradient in noted):
+    for x, out_gradient in ((x.float(), out_gradient.float()) for x, out_gradient in calls):
         with torch.enable_grad():
             out = dense(x)
         gradient += torch.autograd.grad(out, weight, out_gradient)[0]
         spots = out[0].numel() / out.shape[channel]
         fisher += spots * torch.outer(_power(out_gradient * len(x), channel), _power(x, channel))
-    gradient, fisher = (_mean(t, fabric) for t in (gradient, fisher.clamp_min(torch.finfo(torch.float32).tiny)))
-    curvature = fisher.view(*fisher.shape, *(1,) * (weight.ndim - 2))
-    worth = (curvature * weight.detach() - gradient).square() / (2 * curvature)
+    examples = fisher.new_tensor(len(calls[0][0]) * fabric.world_size)
+    means = (_mean(t, fabric) for t in (gradient, fisher))
+    return {**dict(zip(("gradient", "fisher"), means, strict=True)), "steps": fisher.new_ones(()), "examples": examples}
+
+
+def _worth(layer: PatternLayer, gradient: Tensor, fisher: Tensor, steps: Tensor, examples: Tensor) -> Floats:
+    """By how much the loss is lower if a pair is connected, shape (out, in), by its second-order expansion.
+
+    From zero to the best value, w - G / F, it is F (w - G / F)^2 / 2 for a weight w of gradient G and curvature F: Y.
+    LeCun, J. Denker, S. Solla, Optimal brain damage, NIPS 1989, where G is taken for zero. F is the diagonal of the
+    Fisher information of inputs and output gradients that are not correlated. Chance alone shows a G^2 of F / n over n
+    examples: of a pair that is not connected only what exceeds four times that counts, two standard deviations.
+    """
+    assert isinstance(layer, BIBDLinear | BIBDConv2d)
+    weight, gradient = layer.dense_weight().float(), gradient / steps
+    curvature = (
+        (fisher / steps).clamp_min(torch.finfo(torch.float32).tiny).view(*fisher.shape, *(1,) * (weight.ndim - 2))
+    )
+    worth = (curvature * weight - gradient).square() / (2 * curvature)
+    connected = torch.from_numpy(layer.pattern.mask()).to(weight.device).view_as(curvature)
+    worth = torch.where(connected, worth, worth - 2 / examples).clamp_min(0)
     return worth.reshape(*fisher.shape, -1).sum(-1).double().cpu().numpy()
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from iddl_prune.errors import InvalidArgument, PruneError
-from iddl_prune.refit import places, put_back_
+from iddl_prune.refit import Heard, places, put_back_
 
 __all__ = ["ELSEWHERE", "Epoch", "History", "Interrupt", "Run", "TrainConfig"]
 
@@ -48,9 +48,10 @@ class TrainConfig:
     distillation, temperature
         Share of the loss that asks for the teacher's softened answers (G. Hinton, O. Vinyals, J. Dean, Distilling the
         knowledge in a neural network, 2015); without a teacher it has no say.
-    refit_every, refit_share, refit_until
+    refit_every, refit_share, refit_until, refit_window
         Every so many steps (0: never) channels of the sparse layers change places, at most this share of each side of
         a layer, fewer and fewer until this share of all steps, when the last have; see `iddl_prune.refit.refit_`.
+        The gradients of so many steps before tell which.
     ema
         Decay a step of the exponential moving average of the weights, which is what is tested and what comes out (B.
         Polyak, A. Juditsky, SIAM J. Control Optim. 30 (1992) 838); 0 for the weights of the last step. In the first
@@ -79,8 +80,9 @@ class TrainConfig:
     distillation: float = 0.5
     temperature: float = 4.0
     refit_every: int = 0
-    refit_share: float = 0.1
+    refit_share: float = 0.02
     refit_until: float = 0.75
+    refit_window: int = 64
     ema: float = 0.0
     seed: int = 0
     devices: int | str = 1
@@ -89,7 +91,8 @@ class TrainConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        for name, minimum in {"epochs": 0, "batch_size": 1, "refit_every": 0, "seed": 0, "workers": 0}.items():
+        least = {"epochs": 0, "batch_size": 1, "refit_every": 0, "seed": 0, "workers": 0}
+        for name, minimum in {**least, "refit_window": 1}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise InvalidArgument(f"Argument '{name}' must be an integer of at least {minimum}, not {value!r}.")
@@ -119,6 +122,13 @@ class TrainConfig:
         done = (step - rising) / max(1, steps - rising)
         left = {"cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done, "constant": 1.0}
         return self.lr * left[self.schedule]
+
+    def hears_at(self, step: int, steps: int) -> bool:
+        """Whether a step, counted from 0, is one of those before channels may change places."""
+        if self.refit_every == 0:
+            return False
+        due = step - step % self.refit_every + self.refit_every - 1
+        return due - step < self.refit_window and self.refit_share_at(due, steps) > 0
 
     def refit_share_at(self, step: int, steps: int) -> float:
         """Share of the channels that may change places after a step, counted from 0; mostly none."""
@@ -168,6 +178,7 @@ class Run:
         self.fabric, self.model, self.optimizer, self.config, self.path = fabric, model, optimizer, config, path
         self.average = AveragedModel(model, multi_avg_fn=_decaying(config.ema)) if config.ema else None
         self.epochs: list[Epoch] = []
+        self.heard: Heard = {}
         self.step = 0
         self.loss_sum = torch.zeros((), device=fabric.device)
         self.seconds = 0.0
@@ -207,6 +218,7 @@ class Run:
                 "model": self.model.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
                 "places": places(self.model),
+                "heard": self.heard,
                 "optimizer": self.optimizer.state_dict(),
                 "epochs": [asdict(epoch) for epoch in self.epochs],
                 "step": self.step,
@@ -243,6 +255,8 @@ class Run:
         self.optimizer.load_state_dict(kept["optimizer"])
         self.epochs = [Epoch(**epoch) for epoch in kept["epochs"]]
         self.step, self.seconds = kept["step"], kept["seconds"]
+        device = self.fabric.device
+        self.heard = {name: {key: t.to(device) for key, t in told.items()} for name, told in kept["heard"].items()}
         self.loss_sum = kept["loss_sum"].to(self.fabric.device)
 
 

@@ -18,11 +18,11 @@ from bibdlib import construct
 from iddl_prune import BIBDConv2d, BIBDLinear, InvalidArgument, SparsePattern, pattern_layers, plan, prune_
 from iddl_prune.data import Dataset, load
 from iddl_prune.finetune import TrainConfig, evaluate, train
-from iddl_prune.refit import connect_anew_, heard, places, plan_after, put_back_, refit_, swapped
+from iddl_prune.refit import connect_anew_, hearing, places, plan_after, put_back_, refit_, swapped
 from tests.iddl_prune.strategies import patterns
 
 QUIET = Console(file=io.StringIO())
-CONFIG = TrainConfig(epochs=3, batch_size=32, refit_every=2, refit_share=0.5, ema=0.9)
+CONFIG = TrainConfig(epochs=3, batch_size=32, refit_every=4, refit_window=3, refit_share=0.5, ema=0.9)
 FABRIC = Fabric(accelerator="cpu", devices=1)
 
 
@@ -129,9 +129,10 @@ def test_a_connection_that_the_data_ask_for_is_found(kind):
     x = torch.randn(64, 7, *((6, 6) if taps else ()))
     answers = nn.functional.conv2d(x, wanted, padding=1) if taps else x @ wanted.T
     model = nn.Sequential(layer)
-    with heard(model) as noted:
+    heard = {}
+    with hearing(model, heard, FABRIC):
         ((model(x) - answers).square().sum() / len(x)).backward()
-    assert refit_(model, noted, 0.3, FABRIC) == 1
+    assert refit_(model, heard, 0.3) == 1
     assert layer.pattern.digest == wanted_pattern.digest
     assert model(x).shape == answers.shape
 
@@ -149,7 +150,7 @@ def test_every_pattern_of_a_training_is_a_design(monkeypatch):
     model = network()
     before = digests(model)
     train(model, small(), CONFIG, console=QUIET)
-    assert len(seen) == 6  # every second of 18 steps, the last quarter without
+    assert len(seen) == 3  # every fourth of 18 steps, the last quarter without
     assert all(holds == [True, True] for _, holds in seen)
     assert sum(swaps for swaps, _ in seen) > 0
     assert digests(model) != before
@@ -209,18 +210,22 @@ def test_the_share_falls_and_ends():
     shares = [config.refit_share_at(step, 40) for step in range(40)]
     assert [step for step, share in enumerate(shares) if share] == [2, 5, 8, 11, 14, 17]
     assert 0.2 > shares[2] > shares[8] > shares[17] > 0
+    heard = [step for step in range(40) if replace(config, refit_window=2).hears_at(step, 40)]
+    assert heard == [1, 2, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17]
+    assert not any(TrainConfig().hears_at(step, 40) for step in range(40))
     assert not any(TrainConfig().refit_share_at(step, 40) for step in range(40))
 
 
 def test_places_go_back_and_plans_follow():
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Linear(64, 52), nn.ReLU(), nn.Linear(52, 40), nn.ReLU(), nn.Linear(40, 10))
-    x = torch.randn(4, 64)
+    x = torch.randn(512, 64)
     decided = plan(dense, x, density=0.3, edge=1, calibration=x)
     model, other = (prune_(nn.Sequential(*dense), decided) for _ in range(2))
-    with heard(model) as noted:
-        model(x).square().mean().backward()
-    assert refit_(model, noted, 0.5, FABRIC) > 0
+    heard = {}
+    with hearing(model, heard, FABRIC):
+        ((model(x) - dense(x)).square().sum() / len(x)).backward()
+    assert refit_(model, heard, 0.5) > 0
     followed = plan_after(decided, model)
     assert followed != decided
     assert [layer.pattern().digest for layer in followed.layers.values()] == digests(model)
