@@ -23,11 +23,13 @@ from iddl_prune.layers import BIBDConv2d, BIBDLinear
 from iddl_prune.optimize import optimize_
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.plan import Plan, plan
+from iddl_prune.pruner import BIBDPruner
 from iddl_prune.recover import repair_
 
 __all__ = [
     "BIBDConv2d",
     "BIBDLinear",
+    "BIBDPruner",
     "InvalidArgument",
     "LayerPlan",
     "Override",
