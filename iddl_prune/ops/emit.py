@@ -118,6 +118,12 @@ class Emitter:
         """A vector, zeros in the lanes that are off, whose memory is not touched."""
         return self._call("llvm.masked.load", self.vector, address, _int(4), mask, self.zero())
 
+    def prefetch(self, address: ir.Value) -> None:
+        """Have the line of an address brought near; it need not be there."""
+        types = [address.type, SMALL, SMALL, SMALL]
+        function = _declared(self.builder.module, "llvm.prefetch.p0", ir.VoidType(), types)
+        self.builder.call(function, [address, _int(0), _int(2), _int(1)])
+
     def store(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
         """Write the lanes that are on."""
         self._call("llvm.masked.store", ir.VoidType(), value, address, _int(4), mask, overload=self.vector)

@@ -73,7 +73,16 @@ def pack(pattern: SparsePattern, highest: int) -> Tensor:
 
 
 def unpack(tables: Tensor) -> Tables:
-    """The addresses of what `pack` wrote."""
+    """The addresses of what `pack` wrote; kept with the tensor as long as it lies where it lies."""
+    known = getattr(tables, "_unpacked", None)
+    if known is None or known[0] != tables.data_ptr():
+        known = tables.data_ptr(), _unpacked(tables)
+        tables._unpacked = known  # type: ignore[attr-defined]
+    unpacked: Tables = known[1]
+    return unpacked
+
+
+def _unpacked(tables: Tensor) -> Tables:
     header = tables[:_HEADER].tolist()
     starts, numbers = header[:8], (header[8:11], header[11:14])
     address = tables.data_ptr()

@@ -62,9 +62,11 @@ def linear(
     source, weight, bias = _floats(x), _floats(weight), None if bias is None else _floats(bias)
     out = source.new_empty(len(x), out_features)
     side = unpack(indices[0]).forward
+    group = max(1, side.pieces // (4 * torch.get_num_threads()))
+    tensors = map(_address, (source, weight, out, bias))
     run(
         apply(frozenset(side.heights), min(len(x), 3)),
-        (0, *map(_address, (source, weight, out, bias)), relu, *side[:4], *x.shape, out_features),
+        (0, -(-side.pieces // group), group, *tensors, relu, *side[:4], *x.shape, out_features),
     )
     return out.to(x.dtype)
 

@@ -68,6 +68,8 @@ class Apply(IntEnum):
     """Places of the arguments of `apply`."""
 
     turn = 0
+    turns = auto()
+    group = auto()
     x = auto()
     weight = auto()
     out = auto()
@@ -270,15 +272,18 @@ def apply(heights: frozenset[int], rows: int) -> int:
 
     def emit(e: Emitter) -> None:
         b, argument = e.builder, {name: e.argument(name) for name in Apply}
-        with e.turns(argument[Apply.strip_count]) as turn:
-            strip = _strip(e, argument[Apply.strips], turn)
-            for outputs in sorted(heights):
-                with (
-                    b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))),
-                    e.loop(e.index(0), argument[Apply.rows], e.index(rows)) as row,
-                ):
-                    first = e.least(row, b.sub(argument[Apply.rows], e.index(rows)))
-                    _rows(e, argument, strip, first, outputs, rows)
+        with e.turns(argument[Apply.turns]) as turn:
+            first = b.mul(turn, argument[Apply.group])
+            stop = e.least(b.add(first, argument[Apply.group]), argument[Apply.strip_count])
+            with e.loop(first, stop) as which:
+                strip = _strip(e, argument[Apply.strips], which)
+                for outputs in sorted(heights):
+                    with (
+                        b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))),
+                        e.loop(e.index(0), argument[Apply.rows], e.index(rows)) as row,
+                    ):
+                        last = b.sub(argument[Apply.rows], e.index(rows))
+                        _rows(e, argument, strip, e.least(row, last), outputs, rows)
 
     return compiled(emit)
 
@@ -293,11 +298,13 @@ def _rows(
     weights = [e.shifted(table[Apply.weight], b.add(start, b.mul(fan_in, e.index(o)))) for o in range(outputs)]
     x = [e.shifted(table[Apply.x], b.mul(b.add(first, e.index(r)), argument[Apply.in_features])) for r in range(rows)]
     sums = [[e.variable(e.zero()) for _ in x] for _ in weights]
+    next_strip = b.mul(fan_in, e.index(outputs))
     with e.loop(e.index(0), fan_in, e.index(lanes())) as i:
         on = e.lanes_before(b.sub(fan_in, i))
         places = e.places(table[Apply.inputs], b.add(inputs, i), on)
         read = [e.gather(row, places, on) for row in x]
         for o, weight in enumerate(weights):
+            e.prefetch(e.shifted(weight, b.add(i, next_strip)))
             factor = e.load(e.shifted(weight, i), on)
             for r, values in enumerate(read):
                 e.set(sums[o][r], e.multiply_add(factor, values, e.get(sums[o][r], e.vector)))
