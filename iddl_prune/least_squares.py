@@ -80,11 +80,9 @@ class LeastSquares:
         return weight, constant
 
 
-def rows_of(layer: PatternLayer, out: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Outputs of a layer as a matrix (rows, out_features): a row is an input, or a place of an image; some or all."""
+def rows_of(layer: PatternLayer, out: Tensor, rows: Tensor) -> Tensor:
+    """Some rows of what a layer gives, or takes, as a matrix: a row is an input, or a place of an image."""
     last = out.movedim(-3, -1) if isinstance(layer, BIBDConv2d) else out
-    if rows is None:
-        return last.flatten(0, -2)
     return last[torch.unravel_index(rows, last.shape[:-1])]
 
 
@@ -104,17 +102,28 @@ def _seen(layer: PatternLayer, x: Tensor, rows: Tensor) -> Tensor:
     if isinstance(layer, BIBDLinear):
         return rows_of(layer, x, rows)[..., None]
     assert isinstance(layer, BIBDConv2d)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = F.pad(x if x.ndim == 4 else x[None], layer.wrapped_padding, mode=mode).movedim(1, -1)
-    (height, width), (down, right) = layer.kernel_size, layer.stride
-    reach = [(size - 1) * step + 1 for size, step in zip(layer.kernel_size, layer.dilation, strict=True)]
-    per_row = (padded.shape[2] - reach[1]) // right + 1
-    per_image = ((padded.shape[1] - reach[0]) // down + 1) * per_row
-    image, place = rows // per_image, rows % per_image
-    top, left = place // per_row * down, place % per_row * right
-    taps = [
-        padded[image, top + i * layer.dilation[0], left + j * layer.dilation[1]]
-        for i in range(height)
-        for j in range(width)
-    ]
+    images, (left, _, top, _) = x if x.ndim == 4 else x[None], layer.wrapped_padding
+    if layer.padding_mode != "zeros":
+        images, left, top = F.pad(images, layer.wrapped_padding, mode=layer.padding_mode), 0, 0
+    image, row, column = torch.unravel_index(rows, (len(images), *_places(layer, x)))
+    height, width = images.shape[2:]
+    channels_last = images.movedim(1, -1)
+    taps = []
+    for i in range(layer.kernel_size[0]):
+        for j in range(layer.kernel_size[1]):
+            y = row * layer.stride[0] + i * layer.dilation[0] - top
+            z = column * layer.stride[1] + j * layer.dilation[1] - left
+            inside = (y >= 0) & (y < height) & (z >= 0) & (z < width)
+            taps.append(channels_last[image, y.clamp(0, height - 1), z.clamp(0, width - 1)] * inside[:, None])
     return torch.stack(taps, dim=-1)
+
+
+def _places(layer: BIBDConv2d, x: Tensor) -> tuple[int, int]:
+    """Height and width of what the layer makes of an image."""
+    left, right, top, bottom = layer.wrapped_padding
+    sizes = x.shape[-2] + top + bottom, x.shape[-1] + left + right
+    height, width = (
+        (size - (kernel - 1) * dilation - 1) // stride + 1
+        for size, kernel, dilation, stride in zip(sizes, layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    )
+    return height, width

@@ -108,7 +108,7 @@ class _Notes(Trail):
         self.targets: dict[str, _Target] = {}
 
     def after_layer(self, name: str, answer: Tensor) -> None:
-        count = len(rows_of(self.sparse[name], answer))
+        count = answer.numel() // self.sparse[name].pattern.out_features
         chosen = torch.randperm(count, generator=self.generator)[: self.rows].to(answer.device)
         self.targets[name] = _Target(chosen, rows_of(self.sparse[name], answer, chosen))
 

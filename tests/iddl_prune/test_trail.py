@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -132,7 +133,9 @@ def test_a_solution_has_the_least_squares() -> None:
     assert ((equations.answers(weight, constant + 0.01) - wanted).square().sum(0) > best).all()
     with torch.no_grad():
         layer.weight.copy_(weight.view(16 * 16, 3, 3)[torch.from_numpy(layer.pattern.positions)])
-        torch.testing.assert_close(rows_of(layer, layer(x)) + constant, equations.answers(weight, constant))
+        torch.testing.assert_close(
+            rows_of(layer, layer(x), torch.arange(1440)) + constant, equations.answers(weight, constant)
+        )
 
     def missed(solution: tuple[Tensor, Tensor]) -> Tensor:
         given = equations.answers(*solution) + other
@@ -141,6 +144,27 @@ def test_a_solution_has_the_least_squares() -> None:
     losses = [missed(equations.rectified(wanted, other, rounds)) for rounds in range(4)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.98 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (1, 3), "dilation": (1, 2), "padding": "same"},
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": (2, 1)},
+        {"kernel_size": 3, "padding": (1, 2), "padding_mode": "circular", "stride": 2},
+    ],
+)
+def test_equations_read_what_the_layer_reads(options: dict[str, Any]) -> None:
+    torch.manual_seed(4)
+    dense = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, bias=False, **options))
+    layer = pattern_layers(prune_(dense, plan(dense, INPUTS[:2], density=0.4)))["1"]
+    x = torch.randn(3, 16, 7, 5)
+    out = layer(x).detach()
+    rows = torch.randperm(out.numel() // 16)
+    equations = LeastSquares(layer, x, rows, scale=torch.ones(16), ridge=1e-3, offset=False)
+    answers = equations.answers(equations.before, torch.zeros(16))
+    torch.testing.assert_close(answers.detach(), rows_of(layer, out, rows), rtol=1e-4, atol=1e-5)
 
 
 def test_renewed_statistics_are_those_of_the_inputs() -> None:
