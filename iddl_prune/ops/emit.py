@@ -161,6 +161,10 @@ class Emitter:
         first = self.builder.insert_element(undefined, value, ir.Constant(SMALL, 0))
         return self.builder.shuffle_vector(first, undefined, _integers([0] * lanes()))
 
+    def every_other(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The even lanes of two vectors that follow each other."""
+        return self.builder.shuffle_vector(a, b, _integers(list(range(0, 2 * lanes(), 2))))
+
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c."""
         function = _declared(self.builder.module, f"llvm.fma.v{lanes()}f32", self.vector, [self.vector] * 3)

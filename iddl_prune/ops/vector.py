@@ -94,7 +94,7 @@ def conv2d(
 ) -> Tensor:
     """x (N, in_features, H, W) -> (N, out_features, H', W')."""
     window = _window(x.shape, weight.shape, geometry)
-    planes = window.split(_floats(x))
+    planes = _planes(window, _floats(x))
     out = planes.new_empty(len(x), out_features, 1, window.output[0], window.plane[1])
     fused = window.is_even
     added = None if residual is None or not fused else _floats(residual)
@@ -130,7 +130,7 @@ def conv2d_grad_weight(
     from iddl_prune.ops.vector_code import correlate, width
 
     window = _window(x.shape, shape, geometry)
-    planes = window.split(_floats(x))
+    planes = _planes(window, _floats(x))
     source = _floats(grad)
     source = source if window.is_even else window.widened(source)
     out = planes.new_zeros(tuple(shape))
@@ -172,6 +172,21 @@ def _convolve(
         convolve(frozenset(shapes)),
         (0, turns, *tensors, relu, *side[:4], taps.ctypes.data, len(taps), weight[0].numel(), *pixels, *strides),
     )
+
+
+def _planes(window: Window, x: Tensor) -> Tensor:
+    """`Window.split`, stride 2 in machine code."""
+    if window.geometry.stride != (2, 2):
+        return window.split(x)
+    from iddl_prune.ops.emit import run
+    from iddl_prune.ops.vector_code import split
+
+    shape = *x.shape[:2], len(window.phases), *window.plane
+    is_full = window.image == (2 * window.plane[0], 2 * window.plane[1])
+    planes = x.new_empty(shape) if is_full else x.new_zeros(shape)
+    phases = window.places.ctypes.data, len(window.places)
+    run(split(), (0, _address(x), _address(planes), shape[0] * shape[1], *window.image, *phases, *window.plane))
+    return planes
 
 
 def _window(image: Sequence[int], weight: Sequence[int], geometry: Geometry) -> Window:

@@ -10,7 +10,19 @@ from llvmlite import ir
 
 from iddl_prune.ops.emit import FLOAT, INDEX, SMALL, Emitter, compiled, lanes
 
-__all__ = ["Apply", "Convolve", "Correlate", "Shape", "apply", "convolve", "correlate", "height", "width"]
+__all__ = [
+    "Apply",
+    "Convolve",
+    "Correlate",
+    "Shape",
+    "Split",
+    "apply",
+    "convolve",
+    "correlate",
+    "height",
+    "split",
+    "width",
+]
 
 
 class Convolve(IntEnum):
@@ -82,6 +94,21 @@ class Apply(IntEnum):
     rows = auto()
     in_features = auto()
     out_features = auto()
+
+
+class Split(IntEnum):
+    """Places of the arguments of `split`."""
+
+    turn = 0
+    x = auto()
+    out = auto()
+    planes = auto()
+    height = auto()
+    width = auto()
+    phases = auto()
+    phase_count = auto()
+    out_height = auto()
+    out_width = auto()
 
 
 class Shape(NamedTuple):
@@ -318,6 +345,37 @@ def _rows(
                 e.set(total, e.positive(e.get(total, FLOAT)))
             place = b.add(b.mul(b.add(first, e.index(r)), argument[Apply.out_features]), channel)
             b.store(e.get(total, FLOAT), e.shifted(table[Apply.out], place), align=4)
+
+
+@cache
+def split() -> int:
+    """Address of the copy of planes into their phases of stride 2 by 2, a phase's unread rest left as it is."""
+
+    def emit(e: Emitter) -> None:
+        b, argument = e.builder, {name: e.argument(name) for name in Split}
+        phases = e.table(argument[Split.phases])
+        two, size = e.index(2), e.index(lanes())
+        with e.turns(argument[Split.planes]) as plane, e.loop(e.index(0), argument[Split.phase_count]) as phase:
+            row, column = (e.entry(phases, b.add(b.mul(phase, two), e.index(part))) for part in range(2))
+            area = b.mul(argument[Split.out_height], argument[Split.out_width])
+            whole = b.mul(argument[Split.height], argument[Split.width])
+            target = b.mul(b.add(b.mul(plane, argument[Split.phase_count]), phase), area)
+            target = e.shifted(e.table(argument[Split.out]), target)
+            source = e.shifted(e.table(argument[Split.x]), b.add(b.mul(plane, whole), column))
+            rows = b.sdiv(b.add(b.sub(argument[Split.height], row), e.index(1)), two)
+            there = b.sub(argument[Split.width], column)
+            columns = b.sdiv(b.add(there, e.index(1)), two)
+            with e.loop(e.index(0), rows) as y, e.loop(e.index(0), columns, size) as x:
+                line = e.shifted(source, b.mul(b.add(b.mul(y, two), row), argument[Split.width]))
+                first = b.mul(x, two)
+                halves = [
+                    e.load(e.shifted(line, start), e.lanes_before(b.sub(there, start)))
+                    for start in (first, b.add(first, size))
+                ]
+                place = e.shifted(target, b.add(b.mul(y, argument[Split.out_width]), x))
+                e.store(e.every_other(*halves), place, e.lanes_before(b.sub(columns, x)))
+
+    return compiled(emit)
 
 
 def _strip(e: Emitter, strips: ir.Value, which: ir.Value) -> list[ir.Value]:

@@ -6,7 +6,7 @@ and a mask for those it leads off the plane. A stride splits the input into its 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +94,11 @@ class Window:
         """grad (N, C, *output) -> (N, C, *plane), filled up by zeros."""
         below, beside = (whole - part for whole, part in zip(self.plane, self.output, strict=True))
         return F.pad(grad, (0, beside, 0, below)).contiguous() if below or beside else grad.contiguous()
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Row and column where each phase begins, shape (phases, 2)."""
+        return np.array(self.phases, dtype=np.int64)
 
     @property
     def is_whole(self) -> bool:
