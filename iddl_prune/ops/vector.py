@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from iddl_prune.errors import InvalidArgument
 from iddl_prune.ops.geometry import Geometry
 from iddl_prune.ops.tables import Side, pack, unpack
 from iddl_prune.ops.windows import Window, Windows, windows
@@ -200,6 +201,8 @@ def _lanes() -> int:
 
 
 def _floats(x: Tensor) -> Tensor:
+    if not available(x.device.type, x.dtype):
+        raise InvalidArgument(f"Argument 'x' must be of 16 or 32 bits on the CPU, not {x.dtype} on {x.device.type}.")
     return x.detach().float().contiguous()
 
 

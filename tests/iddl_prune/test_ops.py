@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import bibdlib
-from iddl_prune import BIBDConv2d, BIBDLinear, SparsePattern
+from iddl_prune import BIBDConv2d, BIBDLinear, InvalidArgument, SparsePattern
 from iddl_prune.ops import KERNELS, conv2d, linear
 
 HERE = sorted(name for name, kernel in KERNELS.items() if kernel.available("cpu", torch.float32))
@@ -97,3 +97,16 @@ def test_parameters_gradients_and_optimizer_state_scale_with_the_density(kernel:
     assert layer.weight.grad is not None
     for numbers, whole in ((layer.weight.numel(), 1), (layer.weight.grad.numel(), 1), (state, 2)):
         assert numbers == pattern.density * whole * dense.weight.numel()
+
+
+def test_the_vector_kernel_refuses_what_it_cannot_compute() -> None:
+    layer = BIBDLinear(23, 20, pattern=PATTERN, kernel="vector", dtype=torch.float64)
+    with pytest.raises(InvalidArgument, match="float64"):
+        layer(torch.randn(2, 23, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 17, 100])
+def test_every_number_of_rows_and_the_relu(rows: int) -> None:
+    layer = BIBDLinear(23, 20, pattern=PATTERN, kernel="vector")
+    x = torch.randn(rows, 23)
+    torch.testing.assert_close(layer(x, relu=True), layer.to_dense()(x).relu(), rtol=1e-4, atol=1e-5)
