@@ -45,6 +45,7 @@ class Window:
 
     def __init__(self, image: Pair, size: Pair, geometry: Geometry) -> None:
         self.image, self.geometry = image, geometry
+        self._made: dict[tuple[int | None, int], Windows] = {}
         self.output = geometry.output(image, size)
         down, across = (-(-length // stride) for length, stride in zip(image, geometry.stride, strict=True))
         self.plane = max(down, self.output[0]), max(across, self.output[1])
@@ -59,14 +60,11 @@ class Window:
 
     def forward(self, lanes: int) -> Windows:
         """From the phases to the output."""
-        area = self.plane[0] * self.plane[1]
-        taps = [(t, phase * area, down, across) for t, (phase, down, across) in enumerate(self.moves)]
-        return self._windows(taps, self.output[0], lanes)
+        return self._once(None, lanes)
 
     def backward(self, phase: int, lanes: int) -> Windows:
         """From the output's gradient to that of one phase."""
-        taps = [(t, 0, -down, -across) for t, (of, down, across) in enumerate(self.moves) if of == phase]
-        return self._windows(taps, self.plane[0], lanes)
+        return self._once(phase, lanes)
 
     def split(self, x: Tensor) -> Tensor:
         """x (N, C, H, W) -> (N, C, phases, *plane), zeros where a phase does not fill its plane."""
@@ -109,6 +107,16 @@ class Window:
     def is_even(self) -> bool:
         """Whether output rows are as wide as the planes'."""
         return self.output[1] == self.plane[1]
+
+    def _once(self, phase: int | None, lanes: int) -> Windows:
+        if (phase, lanes) not in self._made:
+            area = self.plane[0] * self.plane[1]
+            if phase is None:
+                taps = [(t, of * area, down, across) for t, (of, down, across) in enumerate(self.moves)]
+            else:
+                taps = [(t, 0, -down, -across) for t, (of, down, across) in enumerate(self.moves) if of == phase]
+            self._made[phase, lanes] = self._windows(taps, (self.output if phase is None else self.plane)[0], lanes)
+        return self._made[phase, lanes]
 
     def _windows(self, taps: list[tuple[int, int, int, int]], rows: int, lanes: int) -> Windows:
         height, width = self.plane
