@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.mode import in_eval_mode
+from iddl_prune.plan import Plan
 from iddl_prune.processes import check_agreement, of_torchrun
-from iddl_prune.refit import hearing, refit_
+from iddl_prune.refit import hearing, plan_after, refit_
 from iddl_prune.run import Epoch, History, Interrupt, Run, TrainConfig
 
 __all__ = ["Epoch", "Examples", "History", "TrainConfig", "TrainingData", "evaluate", "train"]
@@ -59,6 +60,8 @@ def train(
     console: Console | None = None,
 ) -> History:
     """Train a model in place, on one device or several; it stays on the device it was trained on.
+
+    Where its channels have changed places its plan, if it has one, tells the new ones.
 
     Everything random depends on the seed and the step alone, so a run that was stopped and resumed ends
     with the same bits as one that was not (on the CPU; a GPU adds in an order of its own).
@@ -143,6 +146,8 @@ def train(
         run.save()
     if run.average is not None:
         model.load_state_dict(run.average.module.state_dict())
+    if isinstance(decided := getattr(model, "plan", None), Plan):
+        model.plan = plan_after(decided, model)  # type: ignore[assignment]
     return History(tuple(run.epochs))
 
 

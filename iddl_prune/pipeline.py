@@ -19,6 +19,7 @@ from iddl_prune.checkpoint import save_pretrained
 from iddl_prune.choice import check_choice
 from iddl_prune.compress import compress
 from iddl_prune.data import Dataset, load
+from iddl_prune.densify import densities, gradually
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.files import write_whole
 from iddl_prune.finetune import History, TrainConfig, evaluate, train
@@ -58,7 +59,10 @@ class Settings:
     checkpoint
         A trained dense model; without one it is trained first, and kept beside the output for the next run.
     training
-        Of the sparse models; the dense one is trained with the same settings but for `dense_epochs` and `dense_lr`.
+        Of the sparse models; the dense one is trained with the same settings but for `dense_epochs` and `dense_lr`,
+        and without refits and average.
+    steps, step_epochs
+        In how many steps the density is reached, and how many epochs of training follow each but the last.
     output
         Folder of this run.
     resume
@@ -83,12 +87,14 @@ class Settings:
     fit: bool = True
     permutation: str = "free"
     repair: bool = True
-    calibration: int = 512
+    calibration: int = 1536
     data: str = "digits"
     data_dir: Path = Path("data")
     download: bool = False
     checkpoint: Path | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
+    steps: int = 1
+    step_epochs: int = 1
     dense_epochs: int = 10
     dense_lr: float = 0.05
     output: Path = Path("runs/latest")
@@ -99,6 +105,7 @@ class Settings:
         if self.design not in _DESIGNS:
             raise InvalidArgument(f"Argument 'design' must be one of {', '.join(_DESIGNS)}, not {self.design!r}.")
         check_choice(self.density, self.edge)
+        densities(self.density, self.steps)
         check_allocation(self.budget, self.allocation)
         check_importance(self.importance)
         check_permutation(self.permutation)
@@ -125,7 +132,7 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
     before = {"dense": evaluate(dense, dataset.test)}
     for design in _DESIGNS[settings.design]:
         console.print(Rule(design))
-        model, decided = _pruned(settings, design, dense, dataset, console)
+        model = _pruned(settings, design, dense, dataset, console)
         before[design] = evaluate(model, dataset.test)
         console.print(f"accuracy before fine-tuning {before[design]:.2%}")
         histories[design] = train(
@@ -137,7 +144,7 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
             resume=settings.resume,
             console=console,
         )
-        models[design], plans[design] = model, decided
+        models[design], plans[design] = model, model.plan  # type: ignore[assignment]
     if not is_first():
         return {}
     console.print(Rule("measured side by side"))
@@ -165,7 +172,7 @@ def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.M
     spec = ModelSpec(settings.model, dataset.num_classes, dataset.input_shape)
     torch.manual_seed(settings.training.seed)
     model = spec.build()
-    config = replace(settings.training, epochs=settings.dense_epochs, lr=settings.dense_lr)
+    config = replace(settings.training, epochs=settings.dense_epochs, lr=settings.dense_lr, refit_every=0, ema=0.0)
     kept = settings.output.parent / "dense" / f"{_file_name(settings.model, settings.data)}-{_digest(config)}.pt"
     if kept.exists():
         console.print(f"{settings.model} trained before: {kept}")
@@ -175,29 +182,41 @@ def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.M
     return model, spec, history
 
 
-def _pruned(
-    settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console
-) -> tuple[nn.Module, Plan]:
-    with console.status(f"planning and repairing: {design}"):
-        device = next(dense.parameters()).device
-        inputs, labels = dataset.train.labelled_sample(settings.calibration, settings.training.seed)
-        batches = zip(inputs.to(device).split(_BATCH), labels.split(_BATCH), strict=True)
-        model = compress(
-            dense,
-            inputs[:2].to(device),
-            density=settings.density,
-            calibration=batches,
-            design=design,
-            repair=settings.repair,
-            edge=settings.edge,
-            budget=settings.budget,
-            allocation=settings.allocation,
-            overrides=settings.overrides,
-            importance=settings.importance,
-            fit=settings.fit,
-            permutation=settings.permutation,
-            seed=settings.training.seed,
+def _pruned(settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console) -> nn.Module:
+    device = next(dense.parameters()).device
+    inputs, labels = dataset.train.labelled_sample(settings.calibration, settings.training.seed)
+
+    def compressed(model: nn.Module, density: float) -> nn.Module:
+        with console.status(f"planning and repairing: {design}, density {density:.3g}"):
+            return compress(
+                model,
+                inputs[:2].to(device),
+                density=density,
+                calibration=zip(inputs.to(device).split(_BATCH), labels.split(_BATCH), strict=True),
+                design=design,
+                repair=settings.repair,
+                edge=settings.edge,
+                budget=settings.budget,
+                allocation=settings.allocation,
+                overrides=settings.overrides,
+                importance=settings.importance,
+                fit=settings.fit,
+                permutation=settings.permutation,
+                seed=settings.training.seed,
+            )
+
+    def tuned(model: nn.Module, step: int) -> None:
+        train(
+            model,
+            dataset,
+            replace(settings.training, epochs=settings.step_epochs),
+            teacher=dense,
+            checkpoint=settings.output / "state" / f"{design}-step{step}.pt",
+            resume=settings.resume,
+            console=console,
         )
+
+    model = gradually(dense, settings.density, settings.steps, compress=compressed, tune=tuned)
     decided: Plan = model.plan  # type: ignore[assignment]
     _same_plan(settings, design, decided)
     write_whole(settings.output / f"plan-{design}.txt", f"{decided}\n".encode())
@@ -205,7 +224,7 @@ def _pruned(
         console.print(str(decided), highlight=False, soft_wrap=True)
     else:
         console.print("the same layers and degrees, the blocks drawn at random")
-    return model, decided
+    return model
 
 
 def _same_plan(settings: Settings, design: str, decided: Plan) -> None:

@@ -20,10 +20,13 @@ from torch.optim.swa_utils import AveragedModel
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.refit import Heard, places, put_back_
 
-__all__ = ["ELSEWHERE", "Epoch", "History", "Interrupt", "Run", "TrainConfig"]
+__all__ = ["ELSEWHERE", "SCHEDULES", "Epoch", "History", "Interrupt", "Run", "TrainConfig"]
 
 _SAVE_EVERY_SECONDS = 60.0
 _FORMAT = 2
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "linear", "constant")
 
 # What may change between a run and its resumption: where it computes, not what.
 ELSEWHERE = ("devices", "accelerator", "workers")
@@ -106,7 +109,7 @@ class TrainConfig:
                 raise InvalidArgument(f"Argument '{name}' must lie between 0 and 1, not {getattr(self, name)!r}.")
         if not 0 <= self.ema < 1:
             raise InvalidArgument(f"Argument 'ema' must be at least 0 and less than 1, not {self.ema!r}.")
-        for name, known in {"optimizer": ("sgd", "adamw"), "schedule": ("cosine", "linear", "constant")}.items():
+        for name, known in {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
             if getattr(self, name) not in known:
                 raise InvalidArgument(f"Argument '{name}' must be one of {known}, not {getattr(self, name)!r}.")
         if self.refit_every and str(self.precision).startswith("16"):

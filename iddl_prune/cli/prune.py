@@ -16,6 +16,7 @@ from iddl_prune.finetune import TrainConfig
 from iddl_prune.importance import IMPORTANCES
 from iddl_prune.pipeline import Settings, run
 from iddl_prune.plan import PERMUTATIONS
+from iddl_prune.run import SCHEDULES
 
 __all__ = ["prune"]
 
@@ -52,7 +53,7 @@ def prune(
     ] = "free",
     fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
     repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
-    calibration: Annotated[int, typer.Option(min=2, help="Training images that fit and repair look at.")] = 512,
+    calibration: Annotated[int, typer.Option(min=2, help="Training images to fit and repair by; large: fewer.")] = 1536,
     data: Annotated[
         str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")
     ] = "digits",
@@ -70,6 +71,16 @@ def prune(
     distillation: Annotated[
         float, typer.Option(help="Share of the loss that asks for the dense model's answers.")
     ] = 0.5,
+    schedule: Annotated[
+        str, typer.Option(metavar="|".join(SCHEDULES), help="How the learning rate goes on from its peak.")
+    ] = "cosine",
+    steps: Annotated[int, typer.Option(min=1, help="Steps in which the density is reached, by denser designs.")] = 1,
+    step_epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step but the last.")] = 1,
+    refit_every: Annotated[
+        int, typer.Option(min=0, help="Channels change places every so many training steps; 0: never.")
+    ] = 0,
+    refit_share: Annotated[float, typer.Option(help="Share of the channels that may, at first.")] = 0.02,
+    ema: Annotated[float, typer.Option(help="Decay a step of an average of the weights; 0: the last weights.")] = 0.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many, as Lightning Fabric takes it.")] = "1",
     precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
@@ -105,12 +116,18 @@ def prune(
             batch_size=batch_size,
             lr=lr,
             distillation=distillation,
+            schedule=schedule,  # type: ignore[arg-type]
+            refit_every=refit_every,
+            refit_share=refit_share,
+            ema=ema,
             accelerator=device,
             devices=int(devices) if devices.lstrip("-").isdigit() else devices,
             precision=precision,
             workers=workers,
             seed=seed,
         ),
+        steps=steps,
+        step_epochs=step_epochs,
         dense_epochs=dense_epochs,
         dense_lr=dense_lr,
         output=output or Path("runs") / re.sub(r"[^\w.]+", "-", f"{model}-{data}-{design.value}"),
