@@ -3,6 +3,7 @@
     python benchmarks/coverage.py [--r-max 41] [--sage PYTHON] [--output benchmarks/results/coverage.json]
 
 PYTHON is an interpreter that can import SageMath (`pip install passagemath-graphs` in an environment of its own).
+Without it the answers of SageMath that the JSON holds are kept.
 Every design of either side is built and its pairs are counted.
 """
 
@@ -132,6 +133,9 @@ def main() -> None:
         result["sage_errors"] = {str(p): answer for p, answer in theirs.items() if answer not in ANSWERS}
         show("SageMath", result["sage"])
         print(f"called impossible by SageMath, built here: {', '.join(result['sage_contradicted']) or 'none'}")
+    elif options.output and options.output.exists():
+        earlier = json.loads(options.output.read_text())
+        result |= {part: earlier[part] for part in earlier if part.startswith("sage")}
     if options.output:
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 
