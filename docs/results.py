@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from accuracy import accuracy
+
 __all__ = ["results"]
 
 
@@ -20,7 +22,7 @@ def results(folder: Path) -> str:
         "The machine has two cores, no GPU, and was never quiet: trust ratios taken in one run, not seconds.",
         "",
     ]
-    for section in (_seed_table, _accuracy, _designs, _coverage):
+    for section in (_seed_table, accuracy, _designs, _coverage):
         lines += [*section(folder), ""]
     return "\n".join(lines)
 
@@ -54,31 +56,6 @@ def _seed_table(folder: Path) -> Iterator[str]:
             for run in rows["rows"].values()
         ),
     )
-
-
-def _accuracy(folder: Path) -> Iterator[str]:
-    runs = list(_read(folder / "accuracy.json")["runs"].values())
-    data = runs[0]["data"]
-    dense = {run["seed"]: 100 * run["dense_accuracy"] for run in runs}
-    cells = sorted({(run["density"], run["edge"]) for run in runs})
-    yield "## The design, the fit, or the repair?"
-    yield ""
-    yield f"MLP 784-512-512-10 on {data}, dense {_spread(dense.values())} %, {len(dense)} seeds. Test accuracy in"
-    yield "percent after three epochs of fine-tuning with the dense network as teacher; in brackets before them. Random"
-    yield "patterns have the degrees of the design. *Magnitude* chooses every weight freely."
-    yield ""
-    yield "`python benchmarks/accuracy.py --data-dir data`"
-    yield ""
-    methods = dict.fromkeys(run["method"] for run in runs)
-    rows = []
-    for method in methods:
-        row = [method]
-        for cell in cells:
-            mine = [run for run in runs if run["method"] == method and (run["density"], run["edge"]) == cell]
-            after, before = ([100 * run[what] for run in mine] for what in ("accuracy", "before"))
-            row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
-        rows.append(row)
-    yield from _table(("method", *(f"{density:.0%} kept, tile {edge}" for density, edge in cells)), rows)
 
 
 def _designs(folder: Path) -> Iterator[str]:

@@ -1,0 +1,97 @@
+"""The tables and pictures of `benchmarks/accuracy.py`, from its JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+__all__ = ["accuracy"]
+
+Runs = list[dict[str, Any]]
+
+_SHOWN = ("design", "random", "balanced", "magnitude", "channels, equal weights", "narrow, equal weights")
+_ABLATION = {
+    "design": "everything",
+    "design, no teacher": "no distillation",
+    "design, not repaired": "no repair",
+    "design, not fitted": "no permutation",
+    "design as it falls": "neither permutation nor repair",
+    "random": "random instead of the design",
+    "random as it falls": "random, neither permutation nor repair",
+}
+
+
+def accuracy(folder: Path) -> Iterator[str]:
+    """The section: for each model and data set the table of methods, what each step is worth, a picture."""
+    runs: Runs = list(json.loads((folder / "accuracy.json").read_text())["runs"].values())
+    yield "## Accuracy, beside other ways to prune"
+    yield ""
+    yield "Test accuracy in percent after fine-tuning with the dense network as teacher; in brackets before it. The"
+    yield "same dense network, epochs, batches and order for all; *narrow* networks are trained from nothing for the"
+    yield "epochs of the dense one and of the fine-tuning. *Random* has the degrees of the design and gets the same fit and"
+    yield "repair. *Balanced* is the best pattern of equal fan-in and fan-out, *magnitude* chooses every weight freely."
+    yield "*Truncated plane* is the first project's mask, whose density is its own. Weights are those that are not"
+    yield "zero, biases left out."
+    for model, data in dict.fromkeys((run["model"], run["data"]) for run in runs):
+        mine = [run for run in runs if (run["model"], run["data"]) == (model, data)]
+        dense = {run["seed"]: 100 * run["dense_accuracy"] for run in mine}
+        yield ""
+        yield f"### {model} on {data}, dense {_spread(dense.values())} %, seeds: {len(dense)}"
+        yield ""
+        yield f"`python benchmarks/accuracy.py --data-dir data --model {model} --data {data}`"
+        yield ""
+        yield from _table("kept", "method", mine, {name: name for name in dict.fromkeys(run["method"] for run in mine)})
+        yield ""
+        yield "What each step is worth:"
+        yield ""
+        yield from _table("kept", "left out", mine, _ABLATION)
+        yield ""
+        yield f"![Accuracy of {model} on {data}](../images/{_plot(mine, f'accuracy-{model}-{data}.png', folder)})"
+
+
+def _table(corner: str, what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
+    cells = sorted({(run["tile"], run["density"]) for run in runs})
+    yield f"| {what} | " + " | ".join(f"{density:.0%} {corner}, tile {tile}" for tile, density in cells) + " |"
+    yield "|---|" + "--:|" * len(cells)
+    for method, title in methods.items():
+        row = [title]
+        for cell in cells:
+            mine = [run for run in runs if run["method"] == method and (run["tile"], run["density"]) == cell]
+            after, before = ([100 * run[key] for run in mine] for key in ("accuracy", "before"))
+            row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
+        yield f"| {' | '.join(row)} |"
+
+
+def _plot(runs: Runs, name: str, folder: Path) -> str:
+    """Accuracy against weights, multiply-adds and latency relative to the dense network; the name of the picture."""
+    from matplotlib.figure import Figure
+
+    against = {
+        "share of the weights": lambda run: run["weights"] / run["dense_weights"],
+        "share of the multiply-adds": lambda run: run["multiply_adds"] / run["dense_multiply_adds"],
+        "time at batch 32 / dense": lambda run: run["latency_ms"]["32"]["this"] / run["latency_ms"]["32"]["dense"],
+    }
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    for axes, (title, cost) in zip(figure.subplots(1, 3, sharey=True), against.items(), strict=True):
+        for method in _SHOWN:
+            mine = [run for run in runs if run["method"] == method]
+            points = []
+            for cell in sorted({(run["tile"], run["density"]) for run in mine}):
+                here = [run for run in mine if (run["tile"], run["density"]) == cell]
+                points.append((mean(map(cost, here)), mean(100 * run["accuracy"] for run in here)))
+            if points:
+                axes.plot(*zip(*sorted(points), strict=True), marker="o", markersize=4, label=method)
+        axes.axhline(mean(100 * run["dense_accuracy"] for run in runs), color="gray", linestyle="--", label="dense")
+        axes.set(xlabel=title, xscale="log")
+    axes.legend(fontsize="small")
+    figure.axes[0].set_ylabel("accuracy, %")
+    figure.savefig(folder.parent.parent / "docs" / "images" / name, dpi=120, metadata={"Software": None})
+    return name
+
+
+def _spread(values: Iterable[float]) -> str:
+    numbers = list(values)
+    return f"{mean(numbers):.2f}" + (f" ± {stdev(numbers):.2f}" if len(numbers) > 1 else "")
