@@ -31,10 +31,10 @@ def accuracy(folder: Path) -> Iterator[str]:
     yield ""
     yield "Test accuracy in percent after fine-tuning with the dense network as teacher; in brackets before it. The"
     yield "same dense network, epochs, batches and order for all; *narrow* networks are trained from nothing for the"
-    yield "epochs of the dense one and of the fine-tuning. *Random* has the degrees of the design and gets the same fit and"
-    yield "repair. *Balanced* is the best pattern of equal fan-in and fan-out, *magnitude* chooses every weight freely."
-    yield "*Truncated plane* is the first project's mask, whose density is its own. Weights are those that are not"
-    yield "zero, biases left out."
+    yield "epochs of the dense one and of the fine-tuning. *Random* has the degrees of the design and gets the same fit"
+    yield "and repair. *Balanced* is the best pattern of equal fan-in and fan-out, *magnitude* chooses every weight"
+    yield "freely. *Truncated plane* is the first project's mask, whose density is its own. Weights are those that are"
+    yield "not zero, biases left out."
     for model, data in dict.fromkeys((run["model"], run["data"]) for run in runs):
         mine = [run for run in runs if (run["model"], run["data"]) == (model, data)]
         dense = {run["seed"]: 100 * run["dense_accuracy"] for run in mine}
