@@ -22,7 +22,7 @@ def results(folder: Path) -> str:
         "The machine has two cores, no GPU, and was never quiet: trust ratios taken in one run, not seconds.",
         "",
     ]
-    for section in (_seed_table, accuracy, _designs, _coverage):
+    for section in (_seed_table, _speed, _memory, accuracy, _repair, _designs, _coverage, _gpu):
         lines += [*section(folder), ""]
     return "\n".join(lines)
 
@@ -54,6 +54,125 @@ def _seed_table(folder: Path) -> Iterator[str]:
                 f"{run['flops'] / 1e6:.2f} M",
             )
             for run in rows["rows"].values()
+        ),
+    )
+
+
+def _repair(folder: Path) -> Iterator[str]:
+    data = _read(folder / "repair.json")
+    runs = list(data["runs"].values())
+    one = runs[0]
+    yield "## Before any fine-tuning"
+    yield ""
+    kept = one["weights"] / one["weights_dense"]
+    yield f"ResNet18 on CIFAR-10, dense {data['dense']:.2%}, pruned to {kept:.1%} of its weights. The first"
+    yield f"convolution, shortcuts and classifier stay dense; {one['calibration']} training images, no labels."
+    yield ""
+    yield "`python benchmarks/repair.py --data-dir data --checkpoint resnet18_cifar10.safetensors`"
+    yield ""
+    header = (
+        "pattern",
+        "batch norms renewed",
+        "and repaired",
+        "draws of the images",
+        "processor time of the repair",
+        "peak memory",
+    )
+    rows = []
+    for method in dict.fromkeys(run["method"] for run in runs):
+        mine = [run for run in runs if run["method"] == method]
+        renewed, repaired = (_spread(100 * run[what] for run in mine) for what in ("renewed", "repaired"))
+        seconds, peak = (max(run[what] for run in mine) for what in ("repair_cpu_s", "peak_bytes"))
+        rows.append(
+            (method, f"{renewed} %", f"{repaired} %", str(len(mine)), f"{seconds:.0f} s", f"{peak / 1e9:.1f} GB")
+        )
+    yield from _table(header, rows)
+
+
+def _speed(folder: Path) -> Iterator[str]:
+    data = _read(folder / "speed.json")
+    yield "## Speed"
+    yield ""
+    yield "How many times faster than the fastest dense form (eager, channels-last, `torch.compile`, norms folded), all"
+    yield "sides in turns. *Ideal* is one over the multiply-adds kept. CSR and BSR are torch's; *fewer channels*"
+    yield "is Torch-Pruning's net of as many multiply-adds, which is another network: it answers otherwise."
+    yield ""
+    yield f"`{data['command']}`"
+    yield ""
+    rows = []
+    for name in ("linear", "mlp", "resnet18-cifar", "resnet18-imagenet", "backward"):
+        for case, result in data.get(name, {}).get("results", {}).items():
+            dense = result["ratio"] * result["ms"][result["best"]]
+            others = [
+                f"{dense / result['ms'][side]:.2f}" if side in result["ms"] else ""
+                for side in ("CSR", "BSR", "fewer channels")
+            ]
+            ms = f"{result['ms'][result['best']]:.2f}"
+            rows.append(
+                (name, case, f"{dense:.2f}", ms, f"**{result['ratio']:.2f}**", f"{1 / result['share']:.1f}", *others)
+            )
+    header = "", "case", "dense, ms", "iddl, ms", "times faster", "ideal", "CSR", "BSR", "fewer channels"
+    yield from _table(header, rows)
+    if "density" in data:
+        yield ""
+        yield f"![Speed-up against density](../images/{_density_plot(data['density']['results'], folder)})"
+
+
+def _density_plot(results: dict[str, Any], folder: Path) -> str:
+    """Draw the speed-up of the kernels against the density, and the ideal; the name of the picture."""
+    from matplotlib.figure import Figure
+
+    axes = (figure := Figure(figsize=(6, 4), layout="constrained")).add_subplot()
+    for kind in ("linear", "convolution"):
+        points = sorted((case["share"], case["ratio"]) for name, case in results.items() if name.startswith(kind))
+        axes.plot(*zip(*points, strict=True), marker="o", label=kind)
+    shares = sorted(case["share"] for case in results.values())
+    axes.plot(shares, [1 / share for share in shares], linestyle="--", color="gray", label="1 / density")
+    axes.set(xlabel="density", ylabel="times faster than dense", xscale="log", yscale="log")
+    axes.legend()
+    figure.savefig(folder.parent.parent / "docs" / "images" / "speed.png", dpi=120, metadata={"Software": None})
+    return "speed.png"
+
+
+def _memory(folder: Path) -> Iterator[str]:
+    data = _read(folder / "memory.json")
+    yield "## Memory"
+    yield ""
+    yield f"ResNet18 (CIFAR stem), its converted layers at {data['held']['density']:.1%} of their weights; megabytes,"
+    yield f"peaks with a batch of {data['batch']}."
+    yield ""
+    yield f"`{data['command']}`"
+    yield ""
+    rows = [
+        (what, *(f"{data['held'][side][what] / 1e6:.1f}" for side in ("dense", "sparse")))
+        for what in data["held"]["dense"]
+    ]
+    rows.append(("indices", "", f"{data['held']['indices, vector'] / 1e6:.1f}"))
+    peaks = ((what, *(sides[side] for side in ("dense", "sparse, vector"))) for what, sides in data["peak"].items())
+    rows += [(f"peak of a {what}", f"{dense / 1e6:.0f}", f"{sparse / 1e6:.0f}") for what, dense, sparse in peaks]
+    yield from _table(("", "dense", "sparse"), rows)
+
+
+def _gpu(folder: Path) -> Iterator[str]:
+    yield "## On a GPU"
+    yield ""
+    if not (folder / "gpu.json").exists():
+        yield "Nothing has been measured on a card yet: [what that leaves open](../explanation/gpu-kernels.md)."
+        return
+    data = _read(folder / "gpu.json")
+    card = data["card"]
+    yield f"One {card['name']}, torch {card['torch']}, Triton {card['triton']}. How many times faster than the best"
+    yield "of dense eager, compiled and replayed as a graph; and the share of the floor, which is bytes or operations,"
+    yield "whichever takes longer at what this card was measured to reach."
+    yield ""
+    yield "`python benchmarks/gpu.py`"
+    yield ""
+    runs = {key: run for key, run in data["runs"].items() if run.get("times_faster")}
+    yield from _table(
+        ("run", "times faster", "of the floor"),
+        (
+            (key, f"{run['times_faster']:.2f}", f"{run['fraction_of_floor']:.0%}" if "fraction_of_floor" in run else "")
+            for key, run in runs.items()
         ),
     )
 
