@@ -170,7 +170,10 @@ def _to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
         verbose=False,
     )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    proto = program.model_proto
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")  # where in which source file of this machine it came from
+    return proto.SerializeToString()
 
 
 def _from_onnx(content: bytes) -> nn.Module:

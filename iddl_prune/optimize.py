@@ -126,7 +126,7 @@ def optimize_(
     graph = traced(model)
     folded = fold_norms_(graph) if graph is not None else 0
     net: nn.Module = model if graph is None else graph
-    with torch.inference_mode():
+    with torch.no_grad():
         dense = to_dense(net)
         choices = _choices(net, batches, seconds)
         for name, choice in choices.items():

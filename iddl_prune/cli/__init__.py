@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from bibdlib import BibdError
-from iddl_prune.cli.folder import export, info, measure, predict
+from iddl_prune.cli.folder import export, info, measure, optimize, predict
 from iddl_prune.cli.prune import prune
 from iddl_prune.errors import PruneError
 
@@ -44,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(_FIRST)(prune)
-for command in (info, measure, export, predict):
+for command in (info, measure, optimize, export, predict):
     app.command()(command)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -15,13 +16,14 @@ from torch import nn
 
 import iddl_prune.export
 import iddl_prune.measure
+import iddl_prune.optimize
 import iddl_prune.predict
 from iddl_prune.checkpoint import from_pretrained
 from iddl_prune.convert import to_dense
 from iddl_prune.inventory import inventory
 from iddl_prune.models import ModelSpec
 
-__all__ = ["export", "info", "measure", "predict"]
+__all__ = ["export", "info", "measure", "optimize", "predict"]
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sparse model, as `iddl-prune` leaves it.")]
 AllowFactory = Annotated[
@@ -83,6 +85,26 @@ def measure(
         latencies = [figures.latency[size] for figures in found.values()]
         table.add_row(f"ms, batch {size}", *(f"{latency.median_ms:.2f}" for latency in latencies))
         table.add_row(f"p95 ms, batch {size}", *(f"{latency.p95_ms:.2f}" for latency in latencies))
+    Console().print(table)
+
+
+def optimize(
+    folder: Folder,
+    *,
+    batch_size: BatchSizes,
+    seconds: Annotated[float, typer.Option(min=0, help="How long each layer is timed at each batch size.")] = 0.2,
+    allow_factory: AllowFactory = False,
+) -> None:
+    """Time every kernel for every layer on this machine, dense among them, and print the fastest form of the net.
+
+    The times are kept in this machine's cache, where `iddl_prune.optimize.optimize_` finds them.
+    """
+    model = from_pretrained(folder, allow_factory=allow_factory)
+    example = torch.zeros(1, *_input_shape(model))
+    deployed = iddl_prune.optimize.optimize_(model, example, batch_sizes=batch_size, seconds=seconds)
+    table = Table(*next(rows := deployed.rows()))
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 
