@@ -27,7 +27,7 @@ __all__ = ["from_pretrained", "save_pretrained"]
 
 # 1 had the orders of the channels among the descriptions; it is read as well.
 _FORMAT = 2
-_ORDERS = ("in_order", "out_order")
+_ORDERS = ("in_order", "out_order", "points", "blocks")
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -164,7 +164,7 @@ def _without_orders(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for name, layer in described["layers"].items():
         for field in _ORDERS:
             if order := layer.pop(field):
-                kind = next(k for k in (torch.uint8, torch.int16, torch.int32) if len(order) <= torch.iinfo(k).max + 1)
+                kind = next(k for k in (torch.uint8, torch.int16, torch.int32) if max(order) <= torch.iinfo(k).max)
                 orders[f"{name}.{field}"] = torch.tensor(order, dtype=kind)
     return described, orders
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from math import log, sqrt
+from math import lgamma, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import bibdlib
 from iddl_prune.errors import InvalidArgument
 
-__all__ = ["EDGES", "TOLERANCE", "Choice", "alternatives", "check_choice", "choose", "nearest", "refusal"]
+__all__ = ["EDGES", "TOLERANCE", "Choice", "alternatives", "check_choice", "choose", "nearest", "refusal", "room"]
 
 EDGES = (64, 32, 16, 8, 4, 2, 1)
 
-# Densities closer than this (relative) count as equal, and the larger tile, then the smaller lam, decides.
+# Densities closer than this (relative) count as equal, and the larger tile decides.
 TOLERANCE = 0.15
 
 
@@ -45,14 +45,15 @@ class Choice:
 def choose(in_features: int, out_features: int, density: float, edge: int | None = None) -> Choice | None:
     """Choose a design with at most as many points as inputs, at most as many blocks as outputs, k / v near density.
 
-    Without `edge`, the largest of `EDGES` at which some design comes within 15% of the density.
+    Without `edge`, the largest of `EDGES` at which some design comes within 15% of the density. Of designs as near as
+    each other, the one that can be laid in most ways, in as many cells as there is room for.
 
     Returns None where the layer is too narrow for any such design; `refusal` tells why.
     """
     check_choice(density, edge)
     for candidate_edge in EDGES if edge is None else (edge,):
-        near = _near(_fitting(*_units(in_features, out_features, candidate_edge)), density)
-        if (recipe := _first(near, lambda p: _rank(p, density))) is not None:
+        units = _units(in_features, out_features, candidate_edge)
+        if (recipe := _first(_near(_fitting(*units), density), _rank(density, *units))) is not None:
             return _choice(recipe, in_features, out_features, density, candidate_edge)
     return None
 
@@ -68,9 +69,10 @@ def alternatives(in_features: int, out_features: int, density: float, edge: int 
         return ()
     found: dict[float, Choice] = {}
     for candidate_edge in (chosen.edge,) if edge or chosen.edge == 1 else (chosen.edge, chosen.edge // 2):
-        near = _near(_fitting(*_units(in_features, out_features, candidate_edge)), density)
+        units = _units(in_features, out_features, candidate_edge)
+        near = _near(_fitting(*units), density)
         for share in np.setdiff1d(near[:, 1] / near[:, 0], list(found)).tolist():
-            recipe = _first(near[near[:, 1] / near[:, 0] == share], lambda p: _rank(p, density))
+            recipe = _first(near[near[:, 1] / near[:, 0] == share], _rank(density, *units))
             if recipe is not None:
                 found[share] = _choice(recipe, in_features, out_features, density, candidate_edge)
     return tuple(found[share] for share in sorted(found))
@@ -96,6 +98,12 @@ def refusal(in_features: int, out_features: int, density: float, edge: int | Non
         told += f" (with at most {units} blocks every design keeps more than 1 / sqrt({units}) = {units**-0.5:.3g})"
     best = nearest(in_features, out_features, density, edge or 1)
     return told + ("" if best is None else f"; nearest: {best.parameters}, density {best.density:.3g}")
+
+
+def room(in_features: int, out_features: int, edge: int, parameters: bibdlib.Parameters) -> tuple[int, int]:
+    """How many copies of a design a layer has room for: rows and columns of cells, each at least 1."""
+    points, blocks = _units(in_features, out_features, edge)
+    return blocks // parameters.b, points // parameters.v
 
 
 def check_choice(density: float, edge: int | None) -> None:
@@ -141,9 +149,16 @@ def _first(fitting: npt.NDArray[np.int64], rank: Callable[[tuple[int, int, int]]
     return None
 
 
-def _rank(p: tuple[int, int, int], density: float) -> tuple[int, int, float]:
-    v, k, lam = p
-    return lam, round(abs(log(k / v / density)) / 0.05), -v
+def _rank(density: float, points: int, blocks: int) -> Callable[[tuple[int, int, int]], tuple[int, float]]:
+    """Nearness to the density in steps of 5%, then the logarithm of the number of ways to name points and blocks."""
+
+    def rank(p: tuple[int, int, int]) -> tuple[int, float]:
+        v, k, lam = p
+        b = lam * v * (v - 1) // (k * (k - 1))
+        ways = (points // v) * (blocks // b) * (lgamma(v + 1) + lgamma(b + 1))
+        return round(abs(log(k / v / density)) / 0.05), -ways
+
+    return rank
 
 
 def _choice(recipe: bibdlib.Recipe, in_features: int, out_features: int, density: float, edge: int) -> Choice:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import bibdlib
 from iddl_prune.assign import fit as fit_pattern
-from iddl_prune.choice import Choice
+from iddl_prune.choice import Choice, room
 from iddl_prune.group_fit import LayerFit
 from iddl_prune.pattern import SparsePattern
 from iddl_prune.survey import Surveyed
@@ -34,8 +34,11 @@ class LayerPlan:
         freely; None if nothing was fitted.
     places
         How often each weight is used for one input: output pixels of a convolution, tokens of a linear layer.
+    cells
+        Rows and columns (S, T) of cells, each with a copy of the design.
     points, blocks
-        The tile of point x plays point points[x], likewise the blocks; empty if each plays its own.
+        In a cell, point x plays point points[..., x] of the design, likewise the blocks: a cell after the other,
+        S T v and S T b numbers; empty if each plays its own.
     """
 
     kind: str
@@ -52,12 +55,16 @@ class LayerPlan:
     out_order: tuple[int, ...] = ()
     worth: tuple[float, float, float] | None = None
     places: int = 1
+    cells: tuple[int, int] = (1, 1)
     points: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, layer: Surveyed, choice: Choice, seed: int | None = None) -> LayerPlan:
-        """The design of a choice laid over a layer as it falls, or with a seed the random control."""
+    def of(cls, layer: Surveyed, choice: Choice, seed: int | None = None, *, cells: bool = False) -> LayerPlan:
+        """The design of a choice laid over a layer as it falls, or with a seed the random control.
+
+        With `cells`, the layer is filled with as many copies of the design as there is room for.
+        """
         p = choice.parameters
         return cls(
             layer.kind,
@@ -71,6 +78,7 @@ class LayerPlan:
             choice.reason,
             seed=seed,
             places=layer.places,
+            cells=room(layer.in_features, layer.out_features, choice.edge, p) if cells else (1, 1),
         )
 
     @property
@@ -81,11 +89,13 @@ class LayerPlan:
     def pattern(self) -> SparsePattern:
         """The pattern, built anew: the design spread over the layer, or its random control, its channels in order."""
         design = bibdlib.construct(self.v, self.k, self.lam)
-        pattern = SparsePattern.from_design(self.in_features, self.out_features, design, edge=self.edge)
+        pattern = SparsePattern.from_design(
+            self.in_features, self.out_features, design, edge=self.edge, cells=self.cells
+        )
         if self.seed is not None:
             pattern = pattern.random(self.seed)
-        if self.points or self.blocks:
-            pattern = pattern.relabelled(self.points or range(self.v), self.blocks or range(len(pattern.blocks)))
+        if self.points:
+            pattern = pattern.relabelled(self.points, self.blocks)
         if self.in_order or self.out_order:
             orders = self.in_order or range(self.in_features), self.out_order or range(self.out_features)
             pattern = pattern.permuted(*orders)
@@ -98,6 +108,8 @@ class LayerPlan:
             self,
             in_order=tuple(found.in_order.tolist()),
             out_order=tuple(found.out_order.tolist()),
+            points=tuple(found.points.ravel().tolist()),
+            blocks=tuple(found.blocks.ravel().tolist()),
             worth=(found.kept, found.unfitted, found.ceiling),
         )
 

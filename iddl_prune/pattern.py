@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -35,7 +35,11 @@ class SparsePattern:
     out_groups
         Block of each output channel, shape (out_features,), values 0..b-1, each at least once.
     parameters
-        Those of the design that the blocks are, or None where they are no design (the random control).
+        Those of the design that each cell is, or None where they are no design (the random control).
+    cells
+        Rows and columns (S, T) of cells: the blocks fall into S runs, the points into T runs, and where a run of
+        blocks meets a run of points stands a design of its own. A column of cells, S designs on the same points, is
+        itself one with S times the lam.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class SparsePattern:
     in_groups: Integers = field(repr=False)
     out_groups: Integers = field(repr=False)
     parameters: bibdlib.Parameters | None = None
+    cells: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         for name in ("blocks", "in_groups", "out_groups"):
@@ -63,52 +68,82 @@ class SparsePattern:
             raise InvalidArgument(
                 f"Argument 'out_groups' must give each of the {len(self.blocks)} blocks to a channel."
             )
+        for size, parts in zip(self.reads.shape, self.cells, strict=True):
+            if parts < 1 or size % parts:
+                raise InvalidArgument(f"Argument 'cells' must divide the blocks and the points, not {self.cells}.")
 
     @classmethod
     def from_design(
-        cls, in_features: int, out_features: int, design: bibdlib.Design, *, edge: int = 1
+        cls,
+        in_features: int,
+        out_features: int,
+        design: bibdlib.Design,
+        *,
+        edge: int = 1,
+        cells: tuple[int, int] = (1, 1),
     ) -> SparsePattern:
-        """Spread a design over a layer as it falls: channels in their order, in units of `edge` channels.
+        """Spread copies of a design over a layer as they fall: channels in their order, in units of `edge` channels.
 
         Raises
         ------
         InvalidArgument
             If there are fewer units of inputs than points, or of outputs than blocks.
         """
+        rows, columns = cells
+        side_by_side = np.concatenate([design.blocks + column * design.v for column in range(columns)], axis=1)
         return cls(
-            design.blocks,
-            nearly_equal_groups("in_features", in_features, design.v, edge),
-            nearly_equal_groups("out_features", out_features, design.b, edge),
+            np.tile(side_by_side, (rows, 1)),
+            nearly_equal_groups("in_features", in_features, columns * design.v, edge),
+            nearly_equal_groups("out_features", out_features, rows * design.b, edge),
             design.parameters,
+            cells,
         )
 
+    def cell(self, row: int, column: int) -> Integers:
+        """The blocks of one cell on its own points 0..v-1, shape (b, k)."""
+        rows, columns = self.cells
+        cells = self.blocks.reshape(rows, len(self.blocks) // rows, columns, -1)
+        return cells[row, :, column] - column * (self.reads.shape[1] // columns)
+
     def random(self, seed: int) -> SparsePattern:
-        """The control: blocks drawn at random with the same k points a block and the same r blocks a point.
+        """The control: each cell's blocks drawn at random with the same k points a block and r blocks a point.
 
         The Curveball chain (Strona and others, Nature Communications 5 (2014) 4114; Carstens, Phys. Rev. E 91
         (2015) 042812 proves it uniform): pairs of blocks trade the points that only one of them holds.
         """
         generator = np.random.default_rng(seed)
-        blocks = [set(block) for block in self.blocks.tolist()]
-        for _ in range(10 * len(blocks) if len(blocks) > 1 else 0):
-            i, j = generator.choice(len(blocks), size=2, replace=False)
-            mine, theirs = sorted(blocks[i] - blocks[j]), sorted(blocks[j] - blocks[i])
-            pool = generator.permutation(mine + theirs).tolist()
-            shared = blocks[i] & blocks[j]
-            blocks[i] = shared | set(pool[: len(mine)])
-            blocks[j] = shared | set(pool[len(mine) :])
-        return SparsePattern(np.array([sorted(block) for block in blocks]), self.in_groups, self.out_groups)
+        return self._with_cells(lambda row, column: _curveball(self.cell(row, column), generator), None)
+
+    def relabelled(self, points: Sequence[int] | Integers, blocks: Sequence[int] | Integers) -> SparsePattern:
+        """The pattern in whose cells point x plays point points[..., x], likewise the blocks.
+
+        Parameters
+        ----------
+        points, blocks
+            Permutations, a cell after the other: of shapes (S, T, v) and (S, T, b), or flat.
+        """
+        names, rows = np.reshape(points, (*self.cells, -1)), np.reshape(blocks, (*self.cells, -1))
+
+        def play(row: int, column: int) -> Integers:
+            return np.sort(np.argsort(names[row, column])[self.cell(row, column)[rows[row, column]]], axis=1)
+
+        return self._with_cells(play, self.parameters)
+
+    def _with_cells(
+        self, blocks: Callable[[int, int], Integers], parameters: bibdlib.Parameters | None
+    ) -> SparsePattern:
+        rows, columns = self.cells
+        v = self.reads.shape[1] // columns
+        woven = [
+            np.concatenate([blocks(row, column) + column * v for column in range(columns)], axis=1)
+            for row in range(rows)
+        ]
+        return SparsePattern(np.concatenate(woven), self.in_groups, self.out_groups, parameters, self.cells)
 
     def permuted(self, in_order: Sequence[int] | Integers, out_order: Sequence[int] | Integers) -> SparsePattern:
         """The pattern in which input channel i plays the part of channel in_order[i], likewise the outputs."""
-        return SparsePattern(
-            self.blocks, self.in_groups[np.asarray(in_order)], self.out_groups[np.asarray(out_order)], self.parameters
-        )
-
-    def relabelled(self, points: Sequence[int] | Integers, blocks: Sequence[int] | Integers) -> SparsePattern:
-        """The pattern in which the channels of point x play point points[x], likewise the blocks."""
-        return SparsePattern(
-            self.blocks, np.asarray(points)[self.in_groups], np.asarray(blocks)[self.out_groups], self.parameters
+        return replace(
+            self, in_groups=self.in_groups[np.asarray(in_order)], out_groups=self.out_groups[np.asarray(out_order)]
         )
 
     @property
@@ -175,10 +210,14 @@ class SparsePattern:
         return self.parameters is not None
 
     def verify(self) -> bibdlib.Certificate:
-        """Count every pair of points; a pattern that claims no design fails by its own word."""
+        """Count every pair of points in every cell; a pattern that claims no design fails by its own word."""
         if self.parameters is None:
             return bibdlib.Certificate(False, "nothing", "the pattern claims no design")
-        return bibdlib.verify(bibdlib.Design(self.parameters, self.blocks))
+        for row, column in np.ndindex(self.cells):
+            certificate = bibdlib.verify(bibdlib.Design(self.parameters, self.cell(row, column)))
+            if not certificate.holds:
+                break
+        return certificate
 
     @property
     def digest(self) -> str:
@@ -191,7 +230,22 @@ class SparsePattern:
 
     def __repr__(self) -> str:
         what = str(self.parameters) if self.is_design else f"random, {len(self.blocks)} blocks"
+        if self.cells != (1, 1):
+            what += " in {} x {} cells".format(*self.cells)
         return f"SparsePattern({self.in_features} -> {self.out_features}, {what}, density={self.density:.4f})"
+
+
+def _curveball(blocks: Integers, generator: np.random.Generator) -> Integers:
+    """A chain of ten trades a block."""
+    sets = [set(block) for block in blocks.tolist()]
+    for _ in range(10 * len(sets) if len(sets) > 1 else 0):
+        i, j = generator.choice(len(sets), size=2, replace=False)
+        mine, theirs = sorted(sets[i] - sets[j]), sorted(sets[j] - sets[i])
+        pool = generator.permutation(mine + theirs).tolist()
+        shared = sets[i] & sets[j]
+        sets[i] = shared | set(pool[: len(mine)])
+        sets[j] = shared | set(pool[len(mine) :])
+    return np.array([sorted(held) for held in sets])
 
 
 def nearly_equal_groups(name: str, features: int, groups: int, edge: int = 1) -> npt.NDArray[np.int64]:

@@ -104,6 +104,8 @@ class Plan:
         yield "layer", "kind", "channels", "design", "edge", "kept", "weights", "multiply-adds", "worth kept", "why"
         for name, layer in self.layers.items():
             design = str(layer.parameters) if layer.seed is None else f"random like {layer.parameters}"
+            if layer.cells != (1, 1):
+                design += " in {} x {}".format(*layer.cells)
             channels = f"{layer.in_features} -> {layer.out_features}"
             worth = "" if layer.worth is None else "{:.0%} (as it falls {:.0%}, free {:.0%})".format(*layer.worth)
             cost = f"{layer.weights:,}", f"{layer.multiply_adds:,}"
@@ -155,6 +157,7 @@ def plan(
     importance: Importance | None = None,
     fit: bool = True,
     permutation: str = "free",
+    cells: bool = True,
     starts: int = 2,
     seed: int = 0,
 ) -> Plan:
@@ -191,6 +194,9 @@ def plan(
     permutation
         "free": each layer gathers its channels in an order of its own. "groups": the channels of each dependency
         group are moved once, in the dense network, and tiles are contiguous.
+    cells
+        Whether a layer is filled with as many copies of its design as there is room for, each with an order of points
+        and blocks of its own, or spread over by one; groups of channels have one.
     seed
         Seed of the random patterns and of the search.
 
@@ -220,7 +226,8 @@ def plan(
     layers: dict[str, LayerPlan] = {}
     for name in [name for name in found if name in allotted.choices]:
         drawn = seed * _LAYERS_AT_MOST + len(layers) if design == "random" else None
-        layers[name] = LayerPlan.of(found[name], allotted.choices[name], drawn)
+        filled = cells and permutation == "free"
+        layers[name] = LayerPlan.of(found[name], allotted.choices[name], drawn, cells=filled)
     moves: Moves = {}
     if fit and permutation == "groups":
         layers, moves = _fitted_in_groups(model, example_inputs, layers, valued, starts, seed)

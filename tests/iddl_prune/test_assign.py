@@ -34,6 +34,17 @@ def test_a_planted_design_is_found_again() -> None:
     assert found.kept == pytest.approx(found.ceiling)
 
 
+def test_exchanges_keep_more_than_starts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = SparsePattern.from_design(40, 40, bibdlib.construct(13, 4, 1))
+    kept = {}
+    for exchanges in (0, 8):
+        monkeypatch.setattr("iddl_prune.assign._EXCHANGES", exchanges)
+        worths = (np.random.default_rng(seed).random((40, 40)) ** 4 for seed in range(5))
+        kept[exchanges] = [fit(worth, pattern, starts=2).kept for worth in worths]
+    assert all(more >= less for more, less in zip(kept[8], kept[0], strict=True))
+    assert sum(kept[8]) > 1.01 * sum(kept[0])
+
+
 @pytest.mark.parametrize(
     ("worth", "starts", "message"),
     [
