@@ -93,7 +93,10 @@ def main(
     epochs: Annotated[int, typer.Option(help="Of the dense training.", min=1)] = 30,
     fine_epochs: Annotated[int, typer.Option(help="Of fine-tuning.", min=1)] = 10,
     seeds: Annotated[int, typer.Option(min=1)] = 1,
-    kernel: Annotated[str, typer.Option(help="That computes the sparse layers in training.")] = "triton",
+    kernel: Annotated[
+        str,
+        typer.Option(help="That trains the sparse layers; reference is torch's dense product, right for small tiles."),
+    ] = "reference",
     output: Annotated[Path, typer.Option(help="The JSON to begin or to go on with.")] = Path(
         "benchmarks/results/gpu_accuracy.json"
     ),

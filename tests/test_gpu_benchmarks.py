@@ -38,6 +38,6 @@ def test_speed(tmp_path: Path) -> None:
 
 
 def test_accuracy(tmp_path: Path) -> None:
-    runs = smoke("gpu_accuracy.py", tmp_path, "--state-dir", tmp_path / "states")
+    runs = smoke("gpu_accuracy.py", tmp_path, "--kernel", "triton", "--state-dir", tmp_path / "states")
     assert len(runs) == 5
     assert all(0 <= run["accuracy"] <= 1 for run in runs.values())
