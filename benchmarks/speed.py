@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -236,6 +238,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
+    os.environ["IDDL_CACHE"] = tempfile.mkdtemp()  # choices of another hour are none of this run
     warnings.filterwarnings("ignore", message="Sparse (CSR|BSR|invariant)")
     for name in arguments.only:
         print(name, flush=True)
