@@ -32,9 +32,10 @@ from iddl_prune.models import load_checkpoint
 from iddl_prune.recover import renew_norms_
 
 METHODS: dict[str, dict[str, Any]] = {
-    "design as it falls": {"fit": False},
-    "random, fitted": {"design": "random"},
-    "design, fitted": {},
+    "design as it falls": {"fit": False, "cells": False},
+    "random, fitted": {"design": "random", "cells": False},
+    "design, fitted": {"cells": False},
+    "design in cells, fitted": {},
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
