@@ -69,11 +69,16 @@ BUDGETS = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is asked of a pruning method: share of the weights of the converted layers, and edge of the tiles."""
+class Goal:
+    """What is asked of a pruning method: share of the converted layers' weights, or of their FLOPs; edge of tiles."""
 
     density: float
-    tile: int
+    tile: int | None
+    budget: str = "weights"
+
+    def __str__(self) -> str:
+        tile = "by width" if self.tile is None else self.tile
+        return f"{self.density:.3g} of {self.budget}, tile {tile}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Case:
     """What a method is given."""
 
     dense: nn.Module
-    cell: Cell
+    goal: Goal
     calibration: Tensor
     seed: int
 
@@ -91,12 +96,13 @@ class Case:
         return self.calibration[:2]
 
     def compressed(self, design: str, **options: Any) -> nn.Module:
-        """Cut to the cell's density by `iddl_prune.compress`."""
+        """Cut to the goal's density by `iddl_prune.compress`."""
         return compress(
             self.dense,
             self.examples,
-            density=self.cell.density,
-            edge=self.cell.tile,
+            density=self.goal.density,
+            edge=self.goal.tile,
+            budget=self.goal.budget,
             design=design,
             calibration=self.calibration,
             seed=self.seed,
@@ -108,8 +114,9 @@ class Case:
         return plan(
             self.dense,
             self.examples,
-            density=self.cell.density,
-            edge=self.cell.tile,
+            density=self.goal.density,
+            edge=self.goal.tile,
+            budget=self.goal.budget,
             calibration=self.calibration,
             fit=fit,
             seed=self.seed,
@@ -128,14 +135,14 @@ class Case:
 
 def of_balance(case: Case) -> nn.Module:
     """The best patterns of equal fan-in and fan-out, repaired: at tile 1 single channels, else the design's tiles."""
-    layers = case.plan(fit=case.cell.tile > 1).layers
+    layers = case.plan(fit=case.goal.tile != 1).layers
     power = input_power(case.dense, list(layers), case.calibration)
     patterns = {}
     for name, layer in layers.items():
         module = case.dense.get_submodule(name)
         assert isinstance(module, nn.Linear | nn.Conv2d)
         value, pattern = worth(module, power[name]), layer.pattern()
-        if case.cell.tile == 1:
+        if case.goal.tile == 1:
             blocks = baselines.balanced(value, round(pattern.kept / layer.out_features))
             patterns[name] = SparsePattern(blocks, np.arange(layer.in_features), np.arange(layer.out_features))
         else:
@@ -195,8 +202,10 @@ METHODS = {
     "design, not fitted": Method(_compressed("bibd", fit=False)),
     "design as it falls": Method(_compressed("bibd", fit=False, repair=False)),
     "design, no teacher": Method(_compressed("bibd"), alone=True),
+    "one design": Method(_compressed("bibd", cells=False)),
     "random": Method(_compressed("random")),
     "random, not repaired": Method(_compressed("random", repair=False)),
+    "one random pattern": Method(_compressed("random", cells=False)),
     "random as it falls": Method(_compressed("random", fit=False, repair=False)),
     "balanced": Method(of_balance),
     "magnitude": Method(of_magnitude),
@@ -208,9 +217,9 @@ METHODS = {
     "truncated plane": Method(of_a_truncated_plane),
 }
 
-CELLS = {
+GOALS = {
     "mlp": [(0.05, 1), (0.09, 1), (0.14, 1), (0.25, 1), (0.14, 8), (0.19, 16), (0.25, 16)],
-    "resnet18": [(0.25, 8), (0.125, 8)],
+    "resnet18": [(density, None, budget) for density in (0.125, 0.25) for budget in ("weights", "flops")],
 }
 
 
@@ -239,13 +248,13 @@ def main(
     budget = BUDGETS[model]
     if epochs is not None:
         budget = replace(budget, fine=replace(budget.fine, epochs=epochs))
-    cells = [Cell(*cell) for cell in CELLS[model]]
+    goals = [Goal(*goal) for goal in GOALS[model]]
     if density or tile:
-        cells = [Cell(d, t) for d in density or [0.25] for t in tile or [1]]
+        goals = [Goal(d, t) for d in density or [0.25] for t in tile or [1]]
     chosen = [
-        (f"{model} {data} {cell.density:g} tile {cell.tile} seed {seed}: {name}", cell, seed, name)
+        (f"{model} {data} {goal}, seed {seed}: {name}", goal, seed, name)
         for seed in range(seeds)
-        for cell in cells
+        for goal in goals
         for name in method or METHODS
         if not (model == "mlp" and name.endswith("equal FLOPs"))  # the same as equal weights
     ]
@@ -254,18 +263,19 @@ def main(
             for key, *_ in chosen:
                 runs.pop(key, None)
     dataset = load(data, data_dir)
-    for key, cell, seed, name in chosen:
+    for key, goal, seed, name in chosen:
         with alone(state_dir / f"{slug(key)}.lock", wait=False) as mine:
             if not mine or key in read(output):
                 continue
             console.rule(key)
             with alone(state_dir / f"{model}-{data}-{seed}.lock"):
                 dense = trained(model, dataset, seed, budget.dense, checkpoint, state_dir, console)
-            case = Case(dense, cell, dataset.train.sample(CALIBRATION, seed), seed)
+            case = Case(dense, goal, dataset.train.sample(CALIBRATION, seed), seed)
             found = {
                 "model": model,
                 "data": data,
-                **asdict(cell),
+                "goal": str(goal),
+                **asdict(goal),
                 "seed": seed,
                 "method": name,
                 **make(METHODS[name], case, dataset, budget, console),
@@ -358,7 +368,8 @@ def latency(model: nn.Module, dense: nn.Module, shape: torch.Size) -> dict[str, 
     """Median ms at batch 1 and 32 of the model with its fastest kernel, and of the dense one in turns with it."""
     sides = {"dense": dense, "this": model}
     if pattern_layers(model):
-        sides = {"dense": dense, **{kernel: with_kernel(model, kernel) for kernel in ("reference", "gather")}}
+        usable = [name for name, kernel in KERNELS.items() if kernel.available("cpu", torch.float32)]
+        sides = {"dense": dense, **{name: with_kernel(model, name) for name in usable}}
     found = {}
     for size in (1, 32):
         times = {name: taken.median_ms for name, taken in time_models(sides, (size, *shape), seconds=0.6).items()}
@@ -369,7 +380,6 @@ def latency(model: nn.Module, dense: nn.Module, shape: torch.Size) -> dict[str, 
 
 def with_kernel(model: nn.Module, kernel: str) -> nn.Module:
     """A copy that computes with one kernel."""
-    assert kernel in KERNELS
     copied = copy.deepcopy(model)
     for layer in pattern_layers(copied).values():
         layer.use_kernel(kernel)
@@ -411,16 +421,16 @@ def slug(key: str) -> str:
 
 def table(runs: list[dict[str, Any]]) -> Table:
     """Mean and spread over the seeds, after fine-tuning and before it."""
-    cells = sorted({(run["tile"], run["density"]) for run in runs})
+    goals = dict.fromkeys(run["goal"] for run in runs)
     dense = [100 * run["dense_accuracy"] for run in {run["seed"]: run for run in runs}.values()]
     shown = Table(title=f"accuracy in percent after fine-tuning (before); dense {_spread(dense)}")
     shown.add_column("method")
-    for tile, density in cells:
-        shown.add_column(f"{density:.0%}, tile {tile}", justify="right")
+    for goal in goals:
+        shown.add_column(goal, justify="right")
     for name in METHODS:
         row = [name]
-        for cell in cells:
-            mine = [run for run in runs if run["method"] == name and (run["tile"], run["density"]) == cell]
+        for goal in goals:
+            mine = [run for run in runs if (run["method"], run["goal"]) == (name, goal)]
             after, before = ([100 * run[what] for run in mine] for what in ("accuracy", "before"))
             row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
         shown.add_row(*row)

@@ -19,6 +19,8 @@ _ABLATION = {
     "design, not repaired": "no repair",
     "design, not fitted": "no permutation",
     "design as it falls": "neither permutation nor repair",
+    "one design": "one design spread over each layer instead of copies",
+    "one random pattern": "one random pattern likewise",
     "random": "random instead of the design",
     "random as it falls": "random, neither permutation nor repair",
 }
@@ -43,23 +45,23 @@ def accuracy(folder: Path) -> Iterator[str]:
         yield ""
         yield f"`python benchmarks/accuracy.py --data-dir data --model {model} --data {data}`"
         yield ""
-        yield from _table("kept", "method", mine, {name: name for name in dict.fromkeys(run["method"] for run in mine)})
+        yield from _table("method", mine, {name: name for name in dict.fromkeys(run["method"] for run in mine)})
         yield ""
         yield "What each step is worth:"
         yield ""
-        yield from _table("kept", "left out", mine, _ABLATION)
+        yield from _table("left out", mine, _ABLATION)
         yield ""
         yield f"![Accuracy of {model} on {data}](../images/{_plot(mine, f'accuracy-{model}-{data}.png', folder)})"
 
 
-def _table(corner: str, what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
-    cells = sorted({(run["tile"], run["density"]) for run in runs})
-    yield f"| {what} | " + " | ".join(f"{density:.0%} {corner}, tile {tile}" for tile, density in cells) + " |"
-    yield "|---|" + "--:|" * len(cells)
+def _table(what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
+    goals = dict.fromkeys(run["goal"] for run in runs)
+    yield f"| {what} | " + " | ".join(goals) + " |"
+    yield "|---|" + "--:|" * len(goals)
     for method, title in methods.items():
         row = [title]
-        for cell in cells:
-            mine = [run for run in runs if run["method"] == method and (run["tile"], run["density"]) == cell]
+        for goal in goals:
+            mine = [run for run in runs if (run["method"], run["goal"]) == (method, goal)]
             after, before = ([100 * run[key] for run in mine] for key in ("accuracy", "before"))
             row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
         yield f"| {' | '.join(row)} |"
@@ -79,8 +81,8 @@ def _plot(runs: Runs, name: str, folder: Path) -> str:
         for method in _SHOWN:
             mine = [run for run in runs if run["method"] == method]
             points = []
-            for cell in sorted({(run["tile"], run["density"]) for run in mine}):
-                here = [run for run in mine if (run["tile"], run["density"]) == cell]
+            for goal in dict.fromkeys(run["goal"] for run in mine):
+                here = [run for run in mine if run["goal"] == goal]
                 points.append((mean(map(cost, here)), mean(100 * run["accuracy"] for run in here)))
             if points:
                 axes.plot(*zip(*sorted(points), strict=True), marker="o", markersize=4, label=method)

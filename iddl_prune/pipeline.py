@@ -52,7 +52,7 @@ class Settings:
         As in `iddl_prune.models.ModelSpec` and `iddl_prune.data.load`.
     design
         "bibd" (with random patterns of the same degrees beside it), "random", or "dense".
-    density, edge, budget, allocation, overrides, importance, fit, permutation, repair
+    density, edge, budget, allocation, overrides, importance, fit, permutation, cells, repair
         As in `iddl_prune.compress`; the random control is fitted and repaired like the design.
     calibration
         Number of training images by which weights are valued and re-solved.
@@ -86,6 +86,7 @@ class Settings:
     importance: str | None = None
     fit: bool = True
     permutation: str = "free"
+    cells: bool = True
     repair: bool = True
     calibration: int = 1536
     data: str = "digits"
@@ -202,6 +203,7 @@ def _pruned(settings: Settings, design: str, dense: nn.Module, dataset: Dataset,
                 importance=settings.importance,
                 fit=settings.fit,
                 permutation=settings.permutation,
+                cells=settings.cells,
                 seed=settings.training.seed,
             )
 

@@ -51,6 +51,10 @@ def prune(
             metavar="|".join(PERMUTATIONS), help="Channels in an order of each layer, or of each dependency group."
         ),
     ] = "free",
+    cells: Annotated[
+        bool,
+        typer.Option("--cells/--one-design", help="Fill a layer with copies of its design, or spread one over it."),
+    ] = True,
     fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
     repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
     calibration: Annotated[int, typer.Option(min=2, help="Training images to fit and repair by; large: fewer.")] = 1536,
@@ -105,6 +109,7 @@ def prune(
         importance=importance,
         fit=fit,
         permutation=permutation,
+        cells=cells,
         repair=repair,
         calibration=calibration,
         data=data,
