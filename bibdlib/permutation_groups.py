@@ -24,6 +24,8 @@ Permutations = npt.NDArray[np.int64]
 _LARGEST = 200_000
 _ABELIAN = re.compile(r"(?:(\d+)\*)?(Z\d+(?:xZ\d+)*)(?::([\d,]+)(c\d*)?)?(?:\+(\d*)inf)?")
 _FIELD = re.compile(r"(?:(\d+)\*)?GF\((\d+)\)(?::(\d+)(c\d*)?)?(?:\+(\d*)inf)?")
+_ORBITS = re.compile(r"Z(\d+)(?::(\d+))?on(.+)")
+_ORBIT = re.compile(r"(?:(\d+)\*)?(\d+)(?:c(\d+))?")
 _LINEAR = re.compile(r"(PSL|PGL)\(2,(\d+)\)")
 
 
@@ -141,6 +143,9 @@ def named_group(name: str) -> PermutationGroup:
         the same, but through the first 3 copies only: the multiplier keeps the others;
     ``Z12+inf``, ``2*Z10+2inf``
         with points at infinity, fixed by all;
+    ``Z15 on 2*15 + 2*5 + 1``, ``Z13:3 on 13c3 + 2*13 + 3*1``
+        Z_n, and a multiplier, on orbits of any lengths: 5 stands for Z_5, moved by x -> x + 1 and by the multiplier,
+        13c3 for three copies of Z_13 that the multiplier cycles;
     ``PSL(2,11)``, ``PGL(2,9)``
         on the projective line, the field's elements and then infinity.
 
@@ -152,6 +157,8 @@ def named_group(name: str) -> PermutationGroup:
     name = name.replace(" ", "")
     if found := _LINEAR.fullmatch(name):
         return _projective(found[1], int(found[2]), name)
+    if found := _ORBITS.fullmatch(name):
+        return _on_orbits(name, int(found[1]), int(found[2] or 1), found[3].split("+"))
     if found := _FIELD.fullmatch(name):
         copies, q, order, cycles, infinity = found.groups()
         finite = finite_field(int(q))
@@ -168,7 +175,9 @@ def named_group(name: str) -> PermutationGroup:
         group = AbelianGroup(tuple(as_integer("modulus", int(n), 2) for n in factors[1:].split("xZ")))
         multipliers = [_multiplication(group, int(unit)) for unit in units.split(",")] if units else []
     else:
-        raise InvalidParameters(f"Argument 'group' must be a name such as Z13:3, 2*Z10+inf or PSL(2,11), not {name!r}.")
+        raise InvalidParameters(
+            f"Argument 'group' must be a name such as Z13:3, 2*Z10+inf, Z15 on 2*15+5+1 or PSL(2,11), not {name!r}."
+        )
     number = int(copies or 1)
     cycled = int(cycles[1:] or number) if cycles else 1
     if not 1 <= cycled <= number:
@@ -192,6 +201,28 @@ def _semiregular(
         for action, copies_to in actions
     ]
     return permutation_group(generators, name)
+
+
+def _on_orbits(name: str, n: int, unit: int, orbits: list[str]) -> PermutationGroup:
+    if n < 1 or gcd(n, unit) != 1:
+        raise InvalidParameters(f"A multiplier must be prime to the order {n}, not {unit}: {name}.")
+    first, translated, multiplied = 0, [], []
+    for orbit in orbits:
+        found = _ORBIT.fullmatch(orbit)
+        length = int(found[2]) if found else 0
+        if not found or not length or n % length:
+            raise InvalidParameters(
+                f"An orbit must be written as 15, 2*15 or 15c3, of a length that divides {n}: {orbit}."
+            )
+        cycle = int(found[3] or 1)
+        if cycle < 1 or (unit == 1 and cycle > 1):
+            raise InvalidParameters(f"Only a multiplier can cycle copies, one or more, not {cycle}: {name}.")
+        copy, x = np.divmod(np.arange(length * cycle), length)
+        for _ in range(int(found[1] or 1)):
+            translated.append(first + copy * length + (x + 1) % length)
+            multiplied.append(first + (copy + 1) % cycle * length + x * unit % length)
+            first += length * cycle
+    return permutation_group([np.concatenate(part) for part in (translated, multiplied)[: 1 + (unit != 1)]], name)
 
 
 def _multiplication(group: AbelianGroup, unit: int) -> Permutations:

@@ -79,3 +79,24 @@ def test_too_large_a_group_says_so():
     cycle, swap = [*range(1, 10), 0], [1, 0, *range(2, 10)]
     with pytest.raises(InvalidParameters, match="at most 200000 elements"):
         _ = permutation_group([cycle, swap]).elements
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "lengths"),
+    [
+        ("Z15 on 2*15 + 2*5 + 1", 15, [15, 15, 5, 5, 1]),
+        ("Z13:3 on 13c3 + 2*13 + 1c3 + 1", 39, [39, 13, 13, 3, 1]),
+        ("Z7:3 on 7c2+7", 42, [14, 7]),
+    ],
+)
+def test_a_group_on_orbits_of_given_lengths(name, order, lengths):
+    group = named_group(name)
+    images = group.elements.min(axis=0)
+    assert group.order == order
+    assert np.bincount(images)[np.unique(images)].tolist() == lengths
+
+
+@pytest.mark.parametrize("name", ["Z15 on 4", "Z15 on 0", "Z15:3 on 15", "Z15 on 15c3", "Z15 on 15+", "Z13:3 on 13c0"])
+def test_orbits_that_cannot_be_are_refused(name):
+    with pytest.raises(InvalidParameters):
+        named_group(name)

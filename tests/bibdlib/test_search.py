@@ -57,7 +57,8 @@ def test_the_exact_method_proves_that_there_is_none():
 
 
 @pytest.mark.parametrize(
-    ("v_k_lam", "group"), [((31, 10, 3), "4*Z7+3inf"), ((13, 4, 1), "4*Z3+inf"), ((16, 6, 2), "Z2xZ8")]
+    ("v_k_lam", "group"),
+    [((31, 10, 3), "4*Z7+3inf"), ((13, 4, 1), "4*Z3+inf"), ((16, 6, 2), "Z2xZ8"), ((11, 5, 2), "Z5 on 2*5 + 1")],
 )
 def test_orbitals_give_symmetric_designs(v_k_lam, group):
     result = search(Parameters(*v_k_lam), group, method="orbitals")
