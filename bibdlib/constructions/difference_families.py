@@ -221,7 +221,7 @@ def _starters(field: Field, shape: Shape, logarithms: Elements) -> Elements:
     """The starters with these cosets, shape (n, k): the representatives first, then the rest of each coset, then 0."""
     step = (field.q - 1) // shape.order
     exponents = logarithms[:, None, :] + step * np.arange(shape.order)[:, None]
-    starters = field.powers[exponents % (field.q - 1)].reshape(len(logarithms), -1)
+    starters = field.powers[exponents % (field.q - 1)].reshape(len(logarithms), shape.order * shape.cosets)
     return np.insert(starters, starters.shape[1], 0, axis=1) if shape.zero else starters
 
 

@@ -160,3 +160,9 @@ def test_triple_systems(v):
 def test_a_large_triple_system_is_recognised_at_once_and_built_in_a_moment():
     assert find(Parameters(10**5 + 9, 3, 6)) is not None
     assert skolem_triple_system(601).b == 60100
+
+
+@pytest.mark.parametrize("p", [(73, 57, 133), (97, 88, 319)], ids=str)
+def test_blocks_of_nearly_all_points_are_found_by_their_complement(p):
+    """Starters of as many cosets cannot be drawn by lot: there is none to try."""
+    assert find(Parameters(*p)).construction.name == "complement"
