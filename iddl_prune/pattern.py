@@ -1,4 +1,4 @@
-"""A design spread over a layer: which input channels each output channel reads."""
+"""A design, or copies of one, spread over a layer: which input channels each output channel reads."""
 
 from __future__ import annotations
 

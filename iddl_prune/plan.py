@@ -107,7 +107,7 @@ class Plan:
             if layer.cells != (1, 1):
                 design += " in {} x {}".format(*layer.cells)
             channels = f"{layer.in_features} -> {layer.out_features}"
-            worth = "" if layer.worth is None else "{:.0%} (as it falls {:.0%}, free {:.0%})".format(*layer.worth)
+            worth = "" if layer.worth is None else _worth(*layer.worth, at_random=layer.density)
             cost = f"{layer.weights:,}", f"{layer.multiply_adds:,}"
             yield (
                 name,
@@ -256,6 +256,11 @@ def _fitted_in_groups(
     patterns = {name: layer.pattern() for name, layer in layers.items()}
     orders, fits = fit_groups(valued, patterns, groups, starts=starts, seed=seed)
     return {name: layer.fitted_in_group(fits[name]) for name, layer in layers.items()}, moves_of(groups, orders, model)
+
+
+def _worth(kept: float, as_it_falls: float, free: float, *, at_random: float) -> str:
+    """A random order of the channels keeps the density on average, whatever the weights."""
+    return f"{kept:.0%} (as it falls {as_it_falls:.0%}, at random {at_random:.0%}, free {free:.0%})"
 
 
 def _with_tuples(data: dict[str, Any]) -> dict[str, Any]:
