@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "design as it falls": {"fit": False, "cells": False},
     "random, fitted": {"design": "random", "cells": False},
     "design, fitted": {"cells": False},
+    "random in cells, fitted": {"design": "random"},
     "design in cells, fitted": {},
 }
 
