@@ -88,7 +88,7 @@ class Settings:
     permutation: str = "free"
     cells: bool = True
     repair: bool = True
-    calibration: int = 1536
+    calibration: int = 768
     data: str = "digits"
     data_dir: Path = Path("data")
     download: bool = False

@@ -57,7 +57,7 @@ def prune(
     ] = True,
     fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
     repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
-    calibration: Annotated[int, typer.Option(min=2, help="Training images to fit and repair by; large: fewer.")] = 1536,
+    calibration: Annotated[int, typer.Option(min=2, help="Training images to fit and repair by; large: fewer.")] = 768,
     data: Annotated[
         str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")
     ] = "digits",
