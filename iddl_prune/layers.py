@@ -166,12 +166,13 @@ class BIBDLinear(PatternLayer):
 
     def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """x (..., in_features) -> (..., out_features); `relu` takes the positive part in the same pass."""
-        rows, weight, bias, indices = self._arguments(x.reshape(-1, self.in_features))
+        is_matrix = x.ndim == 2
+        rows, weight, bias, indices = self._arguments(x if is_matrix else x.reshape(-1, self.in_features))
         if self._is_direct(rows):
             out: Tensor = KERNELS[self.kernel].linear(rows, weight, bias, indices, self.out_features, relu)
         else:
             out = linear(rows, weight, bias, indices, self.out_features, relu, self.kernel)
-        return out.reshape(*x.shape[:-1], self.out_features)
+        return out if is_matrix else out.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         """As torch's, and the pattern."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from llvmlite import binding, ir
 
-__all__ = ["FLOAT", "INDEX", "SMALL", "Emitter", "compiled", "lanes", "run"]
+__all__ = ["FLOAT", "INDEX", "SMALL", "Call", "Emitter", "compiled", "lanes"]
 
 FLOAT, INDEX, SMALL, BITS = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(16)
 
@@ -161,6 +161,23 @@ class Emitter:
         first = self.builder.insert_element(undefined, value, ir.Constant(SMALL, 0))
         return self.builder.shuffle_vector(first, undefined, _integers([0] * lanes()))
 
+    def both(self, mask: ir.Value, bit: ir.Value) -> ir.Value:
+        """The lanes of a mask, or none of them."""
+        return self.builder.select(bit, mask, ir.Constant(self.mask, [0] * lanes()))
+
+    def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """As many vectors as each has lanes: pairs of rows swap ever smaller parts."""
+        rows, step = list(rows), lanes() // 2
+        while step:
+            for i in range(lanes()):
+                if not i & step:
+                    pair = rows[i], rows[i + step]
+                    for row, start in ((i, 0), (i + step, step)):
+                        kept = [(lane + lanes() - step if lane & step else lane) + start for lane in range(lanes())]
+                        rows[row] = self.builder.shuffle_vector(*pair, _integers(kept))
+            step //= 2
+        return rows
+
     def every_other(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The even lanes of two vectors that follow each other."""
         return self.builder.shuffle_vector(a, b, _integers(list(range(0, 2 * lanes(), 2))))
@@ -220,15 +237,25 @@ def compiled(emit: Emit) -> int:
     return address
 
 
-def run(address: int, arguments: Sequence[int]) -> None:
-    """Have torch's own threads call a compiled function together; the first argument counts their turns."""
-    values = (ctypes.c_int64 * len(arguments))(*arguments)
-    threads = torch.get_num_threads()
-    parallel = _parallel() if threads > 1 else None
-    if parallel is None:
-        _FUNCTION(address)(values)
-    else:
-        parallel(address, values, threads, 0)
+class Call:
+    """A compiled function and its last arguments; the first counts the turns, those between are given each time.
+
+    Torch's own threads call it together.
+    """
+
+    def __init__(self, address: int, given: int, rest: Sequence[int] = ()) -> None:
+        self._address = address
+        self._values = (ctypes.c_int64 * (1 + given + len(rest)))(*[0] * (1 + given), *rest)
+
+    def __call__(self, *given: int) -> None:
+        values = type(self._values).from_buffer_copy(self._values)
+        values[1 : 1 + len(given)] = given
+        threads = torch.get_num_threads()
+        parallel = _parallel() if threads > 1 else None
+        if parallel is None:
+            _FUNCTION(self._address)(values)
+        else:
+            parallel(self._address, values, threads, 0)
 
 
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

@@ -9,6 +9,8 @@ whose pixels are the rows. Numbers are 32-bit floats: shorter ones are widened b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,8 +18,11 @@ from torch import Tensor
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.ops.geometry import Geometry
 from iddl_prune.ops.tables import Side, pack, unpack
-from iddl_prune.ops.windows import Window, Windows, windows
+from iddl_prune.ops.windows import Window, windows
 from iddl_prune.pattern import SparsePattern
+
+if TYPE_CHECKING:
+    from iddl_prune.ops.emit import Call
 
 __all__ = [
     "COMPOSITE",
@@ -36,6 +41,7 @@ COMPOSITE = False
 # Fewer rows than this are no vector worth filling: weights go into the lanes instead.
 _ROWS_AT_ONCE = 8
 _VECTORS_AT_ONCE = 128
+_OPEN = 6
 _POINTWISE = Geometry((1, 1), (0, 0), (1, 1))
 
 
@@ -54,22 +60,22 @@ def buffers(pattern: SparsePattern) -> dict[str, Tensor]:
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, indices: Sequence[Tensor], out_features: int, relu: bool
 ) -> Tensor:
-    """x (n, in_features) -> (n, out_features)."""
-    if len(x) >= _ROWS_AT_ONCE:
-        return _rows(conv2d(_image(x), _taps(weight), bias, None, indices, out_features, _POINTWISE, relu))
-    from iddl_prune.ops.emit import run
-    from iddl_prune.ops.vector_code import apply
-
-    source, weight, bias = _floats(x), _floats(weight), None if bias is None else _floats(bias)
-    out = source.new_empty(len(x), out_features)
+    """x (n, in_features) -> (n, out_features); of many rows, each column of the result is in one piece."""
+    rows, in_features = x.shape
     side = unpack(indices[0]).forward
-    group = max(1, side.pieces // (4 * torch.get_num_threads()))
-    tensors = map(_address, (source, weight, out, bias))
-    run(
-        apply(frozenset(side.heights), min(len(x), 3)),
-        (0, -(-side.pieces // group), group, *tensors, relu, *side[:4], *x.shape, out_features),
-    )
-    return out.to(x.dtype)
+    if rows >= _ROWS_AT_ONCE:
+        planes = _columns(x)
+        out = planes.new_empty(out_features, rows)
+        window = windows((1, rows), (1, 1), _POINTWISE)
+        call = _convolution(side, window, None, 1, 1, (0, rows), (0, rows))
+    else:
+        planes = _floats(x)
+        out = planes.new_empty(rows, out_features)
+        call = _application(side, rows, in_features, out_features, torch.get_num_threads())
+    weight, bias = _floats(weight), None if bias is None else _floats(bias)
+    call(*map(_address, (planes, weight, out, bias, None)), relu)
+    out = out.t() if rows >= _ROWS_AT_ONCE else out
+    return out if out.dtype is x.dtype else out.to(x.dtype)
 
 
 def linear_grad_input(grad: Tensor, weight: Tensor, indices: Sequence[Tensor], in_features: int) -> Tensor:
@@ -96,13 +102,13 @@ def conv2d(
     """x (N, in_features, H, W) -> (N, out_features, H', W')."""
     window = _window(x.shape, weight.shape, geometry)
     planes = _planes(window, _floats(x))
-    out = planes.new_empty(len(x), out_features, 1, window.output[0], window.plane[1])
+    out = planes.new_empty(len(x), out_features, window.output[0], window.plane[1])
     fused = window.is_even
     added = None if residual is None or not fused else _floats(residual)
     side = unpack(indices[0]).forward
-    _convolve(planes, _floats(weight), out[:, :, 0], side, window.forward(_lanes()), bias, added, relu and fused)
-    out = out[:, :, 0, :, : window.output[1]]
+    _convolve(planes, _floats(weight), out, side, window, None, bias, added, relu and fused)
     if not fused:
+        out = out[..., : window.output[1]]
         out = out if residual is None else out + residual
         out = out.relu() if relu else out
     return out.to(x.dtype)
@@ -118,8 +124,7 @@ def conv2d_grad_input(
     dual = _floats(weight).index_select(0, tables.order)
     planes = source.new_empty(*shape[:2], len(window.phases), *window.plane)
     for phase in range(len(window.phases)):
-        back = window.backward(phase, _lanes())
-        _convolve(source[:, :, None], dual, planes[:, :, phase], tables.backward, back, None, None, False)
+        _convolve(source, dual, planes[:, :, phase], tables.backward, window, phase, None, None, False)
     return window.join(planes).to(grad.dtype)
 
 
@@ -127,7 +132,7 @@ def conv2d_grad_weight(
     grad: Tensor, x: Tensor, indices: Sequence[Tensor], shape: Sequence[int], geometry: Geometry
 ) -> Tensor:
     """grad (N, out_features, H', W'), x (N, in_features, H, W) -> `shape`, (kept, kh, kw)."""
-    from iddl_prune.ops.emit import run
+    from iddl_prune.ops.emit import Call
     from iddl_prune.ops.vector_code import correlate, width
 
     window = _window(x.shape, shape, geometry)
@@ -138,10 +143,10 @@ def conv2d_grad_weight(
     side, (taps, masks) = unpack(indices[0]).forward, window.forward(_lanes())
     chunks = masks.shape[1]
     shapes = frozenset((height, width(height, side.fan_in)) for height in side.heights)
-    tensors = map(_address, (source, planes, out))
+    tensors = source.data_ptr(), planes.data_ptr(), out.data_ptr()
     pixels = masks.ctypes.data, chunks, len(x), -(-_VECTORS_AT_ONCE // chunks)
     strides = *source.stride()[:2], *planes.stride()[:2]
-    run(correlate(shapes), (0, *tensors, *side[:4], taps.ctypes.data, len(taps), *pixels, *strides))
+    Call(correlate(shapes), 3, (*side[:4], taps.ctypes.data, len(taps), *pixels, *strides))(*tensors)
     return out.to(x.dtype)
 
 
@@ -150,43 +155,68 @@ def _convolve(
     weight: Tensor,
     out: Tensor,
     side: Side,
-    window: Windows,
+    window: Window,
+    phase: int | None,
     bias: Tensor | None,
     residual: Tensor | None,
     relu: bool,
 ) -> None:
     """planes (N, C, phases, H, W) -> out (N, C', H', W), rows of both equally long."""
-    from iddl_prune.ops.emit import run
+    bias = None if bias is None else _floats(bias)
+    taps = weight.shape[1] * weight.shape[2]
+    call = _convolution(side, window, phase, planes.shape[0], taps, planes.stride()[:2], out.stride()[:2])
+    call(*map(_address, (planes, weight, out, bias, residual)), relu)
+
+
+@lru_cache(maxsize=4096)
+def _convolution(
+    side: Side,
+    window: Window,
+    phase: int | None,
+    images: int,
+    taps_stored: int,
+    x_strides: tuple[int, ...],
+    out_strides: tuple[int, ...],
+) -> Call:
+    """What is the same for all tensors of these shapes; open are five tensors and the ReLU."""
+    from iddl_prune.ops.emit import Call
     from iddl_prune.ops.vector_code import Shape, convolve, width
 
-    images, (taps, masks) = len(planes), window
+    taps, masks = window.forward(_lanes()) if phase is None else window.backward(phase, _lanes())
     chunks = masks.shape[1]
     apart = chunks == 1
     shapes = (Shape(height, width(height, images if apart else chunks), apart) for height in side.heights)
     group = min(images, -(-6 // chunks))
-    bias = None if bias is None else _floats(bias)
     turns = -(-images // group) * side.pieces
-    tensors = map(_address, (planes, weight, out, bias, residual))
     pixels = masks.ctypes.data, chunks, images, group
-    strides = *planes.stride()[:2], *out.stride()[:2]
-    run(
-        convolve(frozenset(shapes)),
-        (0, turns, *tensors, relu, *side[:4], taps.ctypes.data, len(taps), weight[0].numel(), *pixels, *strides),
-    )
+    rest = turns, *side[:4], taps.ctypes.data, len(taps), taps_stored, *pixels, *x_strides, *out_strides
+    return Call(convolve(frozenset(shapes)), _OPEN, rest)
+
+
+@lru_cache(maxsize=4096)
+def _application(side: Side, rows: int, in_features: int, out_features: int, threads: int) -> Call:
+    """As `_convolution`, for a few rows."""
+    from iddl_prune.ops.emit import Call
+    from iddl_prune.ops.vector_code import apply
+
+    group = max(1, side.pieces // (4 * threads))
+    rest = -(-side.pieces // group), group, *side[:4], rows, in_features, out_features
+    return Call(apply(frozenset(side.heights), min(rows, 3)), _OPEN, rest)
 
 
 def _planes(window: Window, x: Tensor) -> Tensor:
     """`Window.split`, stride 2 in machine code."""
     if window.geometry.stride != (2, 2):
         return window.split(x)
-    from iddl_prune.ops.emit import run
+    from iddl_prune.ops.emit import Call
     from iddl_prune.ops.vector_code import split
 
     shape = *x.shape[:2], len(window.phases), *window.plane
     is_full = window.image == (2 * window.plane[0], 2 * window.plane[1])
     planes = x.new_empty(shape) if is_full else x.new_zeros(shape)
     phases = window.places.ctypes.data, len(window.places)
-    run(split(), (0, _address(x), _address(planes), shape[0] * shape[1], *window.image, *phases, *window.plane))
+    rest = shape[0] * shape[1], *window.image, *phases, *window.plane
+    Call(split(), 2, rest)(x.data_ptr(), planes.data_ptr())
     return planes
 
 
@@ -201,18 +231,34 @@ def _lanes() -> int:
 
 
 def _floats(x: Tensor) -> Tensor:
+    if x.dtype is torch.float32 and x.is_cpu and x.is_contiguous():
+        return x
     if not available(x.device.type, x.dtype):
         raise InvalidArgument(f"Argument 'x' must be of 16 or 32 bits on the CPU, not {x.dtype} on {x.device.type}.")
-    return x.detach().float().contiguous()
+    return x.float().contiguous()
 
 
 def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
 
 
+def _columns(rows: Tensor) -> Tensor:
+    """rows (n, features) -> (features, n)."""
+    turned = rows.t()
+    if turned.is_contiguous() or rows.dtype is not torch.float32:
+        return _floats(turned)
+    from iddl_prune.ops.emit import Call
+    from iddl_prune.ops.vector_code import transpose
+
+    rows = _floats(rows)
+    turned = rows.new_empty(turned.shape)
+    Call(transpose(), 4)(rows.data_ptr(), turned.data_ptr(), *rows.shape)
+    return turned
+
+
 def _image(rows: Tensor) -> Tensor:
     """rows (n, features) -> (1, features, 1, n)."""
-    return rows.t().contiguous()[None, :, None]
+    return _columns(rows)[None, :, None]
 
 
 def _rows(image: Tensor) -> Tensor:

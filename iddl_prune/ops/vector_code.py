@@ -16,11 +16,13 @@ __all__ = [
     "Correlate",
     "Shape",
     "Split",
+    "Transpose",
     "apply",
     "convolve",
     "correlate",
     "height",
     "split",
+    "transpose",
     "width",
 ]
 
@@ -29,13 +31,13 @@ class Convolve(IntEnum):
     """Places of the arguments of `convolve`; what they count is floats, where it is no number of things."""
 
     turn = 0
-    turns = auto()
     x = auto()
     weight = auto()
     out = auto()
     bias = auto()
     residual = auto()
     relu = auto()
+    turns = auto()
     strips = auto()
     strip_count = auto()
     inputs = auto()
@@ -80,13 +82,14 @@ class Apply(IntEnum):
     """Places of the arguments of `apply`."""
 
     turn = 0
-    turns = auto()
-    group = auto()
     x = auto()
     weight = auto()
     out = auto()
     bias = auto()
+    residual = auto()
     relu = auto()
+    turns = auto()
+    group = auto()
     strips = auto()
     strip_count = auto()
     inputs = auto()
@@ -109,6 +112,16 @@ class Split(IntEnum):
     phase_count = auto()
     out_height = auto()
     out_width = auto()
+
+
+class Transpose(IntEnum):
+    """Places of the arguments of `transpose`."""
+
+    turn = 0
+    x = auto()
+    out = auto()
+    rows = auto()
+    columns = auto()
 
 
 class Shape(NamedTuple):
@@ -374,6 +387,34 @@ def split() -> int:
                 ]
                 place = e.shifted(target, b.add(b.mul(y, argument[Split.out_width]), x))
                 e.store(e.every_other(*halves), place, e.lanes_before(b.sub(columns, x)))
+
+    return compiled(emit)
+
+
+@cache
+def transpose() -> int:
+    """Address of the transposition of a matrix, in squares of as many rows as a vector has lanes."""
+
+    def emit(e: Emitter) -> None:
+        b, argument, size = e.builder, {name: e.argument(name) for name in Transpose}, e.index(lanes())
+        x, out = (e.table(argument[name]) for name in (Transpose.x, Transpose.out))
+        rows, columns = argument[Transpose.rows], argument[Transpose.columns]
+        with e.turns(b.sdiv(b.add(columns, e.index(lanes() - 1)), size)) as turn, e.loop(e.index(0), rows, size) as row:
+            column = b.mul(turn, size)
+            on = e.lanes_before(b.sub(columns, column)), e.lanes_before(b.sub(rows, row))
+            places = (
+                [b.add(row, e.index(i)) for i in range(lanes())],
+                [b.add(column, e.index(i)) for i in range(lanes())],
+            )
+            square = [
+                e.load(
+                    e.shifted(x, b.add(b.mul(place, columns), column)), e.both(on[0], b.icmp_signed("<", place, rows))
+                )
+                for place in places[0]
+            ]
+            for value, place in zip(e.transposed(square), places[1], strict=True):
+                there = e.both(on[1], b.icmp_signed("<", place, columns))
+                e.store(value, e.shifted(out, b.add(b.mul(place, rows), row)), there)
 
     return compiled(emit)
 
