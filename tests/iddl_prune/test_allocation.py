@@ -94,12 +94,17 @@ def test_no_other_allotment_loses_less_worth_than_sensitivity(layers, budget: st
     assert kept("sensitivity") >= max(kept("uniform"), kept("erk")) * (1 - 1e-3)
 
 
+SHORTCUTS = {f"layer{stage}.0.downsample.0" for stage in (2, 3, 4)}
+
+
 def test_overrides_are_kept_and_the_others_make_up_for_them() -> None:
     model, inputs = cifar_resnet18(), randn(1, 3, 32, 32)
     told = {"layer1.*": 0.5, "layer4.1.conv2": Override(0.25, 4), "layer2.0.conv1": 1, "layer3.*": Override(edge=4)}
+    told |= {"*downsample*": 1}
     decided = plan(model, inputs, density=0.25, overrides=told, fit=False)
     assert decided.reached() == pytest.approx(0.25, rel=0.02)
     assert decided.layers["layer1.0.conv1"].k / decided.layers["layer1.0.conv1"].v == pytest.approx(0.5, rel=TOLERANCE)
+    assert set(decided.skipped) == {"conv1", "fc", "layer2.0.conv1", *SHORTCUTS}
     assert decided.layers["layer4.1.conv2"].edge == decided.layers["layer3.0.conv1"].edge == 4
     assert decided.skipped["layer2.0.conv1"] == "given all its weights"
     assert decided.allotted["layer4.0.conv1"] < 0.25
@@ -107,7 +112,7 @@ def test_overrides_are_kept_and_the_others_make_up_for_them() -> None:
         plan(model, inputs, density=0.25, overrides={"conv9": 0.5})
     with pytest.raises(InvalidArgument, match=r"'overrides' must give 'layer1.0.conv1' .*1 / sqrt\(64\)"):
         plan(model, inputs, density=0.25, overrides={"layer1.0.conv1": 0.05})
-    with pytest.raises(InvalidArgument, match="'overrides' must leave"):
+    with pytest.raises(InvalidArgument, match=r"'overrides' must leave .* not take 0.37"):
         plan(model, inputs, density=0.1, overrides={"layer4.*": 0.5})
     with pytest.raises(InvalidArgument, match=r"'overrides', '\*': .*between 0 and 1"):
         plan(model, inputs, density=0.1, overrides={"*": 1.5})
