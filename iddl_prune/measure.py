@@ -73,6 +73,7 @@ def measure(
     input_shape: tuple[int, ...],
     *,
     test: Examples | None = None,
+    deployed: Mapping[str, nn.Module] | None = None,
     batch_sizes: Sequence[int] = (1, 32),
     seconds: float = 5.0,
 ) -> dict[str, Measurement]:
@@ -86,10 +87,13 @@ def measure(
         Of one input, without the batch.
     test
         Examples whose classes the models are to tell.
+    deployed
+        The forms in which models are timed, by the same names; the others are timed as they are.
     batch_sizes, seconds
         As in `time_models`, which times each batch size.
     """
-    latency = {size: time_models(models, (size, *input_shape), seconds=seconds) for size in batch_sizes}
+    timed = {**models, **(deployed or {})}
+    latency = {size: time_models(timed, (size, *input_shape), seconds=seconds) for size in batch_sizes}
     return {
         name: Measurement(
             weights=count_weights(model),

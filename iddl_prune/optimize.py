@@ -53,6 +53,8 @@ class Deployed:
     ----------
     model
         Takes what the given model takes, and answers alike.
+    dense
+        The same with all layers dense, in the best form that dense layers have.
     layers
         The choice of each sparse layer.
     layout
@@ -64,6 +66,7 @@ class Deployed:
     """
 
     model: nn.Module
+    dense: nn.Module
     layers: dict[str, LayerChoice]
     layout: str
     folded: int
@@ -153,6 +156,7 @@ def optimize_(
         chosen = best["dense"]
     return Deployed(
         forms[chosen],
+        forms[best["dense"]],
         choices,
         chosen.partition(" ")[2],
         folded,

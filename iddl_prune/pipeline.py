@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
@@ -26,6 +27,7 @@ from iddl_prune.finetune import History, TrainConfig, evaluate, train
 from iddl_prune.importance import check_importance
 from iddl_prune.measure import machine, measure
 from iddl_prune.models import ModelSpec, load_checkpoint
+from iddl_prune.optimize import optimize_
 from iddl_prune.pictures import draw
 from iddl_prune.plan import Plan, check_permutation
 from iddl_prune.processes import is_first
@@ -149,7 +151,13 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
     if not is_first():
         return {}
     console.print(Rule("measured side by side"))
-    figures = measure(models, dataset.input_shape, test=dataset.test, seconds=settings.timing_seconds)
+    figures = measure(
+        models,
+        dataset.input_shape,
+        test=dataset.test,
+        deployed=_deployed(settings, models, dataset, console),
+        seconds=settings.timing_seconds,
+    )
     outcomes = {name: Outcome(figures[name], histories[name], before[name], plans.get(name)) for name in models}
     for name in plans:
         save_pretrained(models[name], settings.output / name, preprocessing=dataset.preprocessing)
@@ -157,6 +165,20 @@ def run(settings: Settings, console: Console) -> dict[str, Outcome]:
     draw(outcomes, settings.output)
     console.print(f"Table, metrics.json, pictures and the sparse models are in {settings.output}.")
     return outcomes
+
+
+def _deployed(
+    settings: Settings, models: dict[str, nn.Module], dataset: Dataset, console: Console
+) -> dict[str, nn.Module]:
+    """The models in the forms in which they are fastest here; what each layer is computed by goes to a file."""
+    example = dataset.test.sample(2, settings.training.seed).to(next(models["dense"].parameters()).device)
+    forms: dict[str, nn.Module] = {}
+    with console.status("timing the kernels of each layer"):
+        for name in (name for name in models if name != "dense"):
+            found = optimize_(copy.deepcopy(models[name]), example, seconds=settings.timing_seconds / 25)
+            forms |= {name: found.model, "dense": found.dense}
+            write_whole(settings.output / f"kernels-{name}.txt", f"{found}\n".encode())
+    return forms
 
 
 def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.Module, ModelSpec, History]:

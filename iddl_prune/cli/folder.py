@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -73,10 +74,14 @@ def info(folder: Folder, allow_factory: AllowFactory = False) -> None:
 def measure(
     folder: Folder, *, batch_size: BatchSizes, seconds: Seconds = 5.0, allow_factory: AllowFactory = False
 ) -> None:
-    """Time and count the model beside the same with its zeros stored, taking turns on this machine."""
+    """Count the model and time its fastest form here beside that of the same with its zeros stored, in turns."""
     model = from_pretrained(folder, allow_factory=allow_factory)
     models = {"sparse": model, "dense": to_dense(model)}
-    found = iddl_prune.measure.measure(models, _input_shape(model), batch_sizes=batch_size, seconds=seconds)
+    shape = _input_shape(model)
+    best = iddl_prune.optimize.optimize_(copy.deepcopy(model), torch.zeros(1, *shape), batch_sizes=batch_size)
+    found = iddl_prune.measure.measure(
+        models, shape, deployed={"sparse": best.model, "dense": best.dense}, batch_sizes=batch_size, seconds=seconds
+    )
     table = _table("", *models)
     for row, name in {"weights": "weights", "multiply-adds (thop)": "multiply_adds", "FLOPs (2 x)": "flops"}.items():
         table.add_row(row, *(f"{getattr(figures, name):,}" for figures in found.values()))

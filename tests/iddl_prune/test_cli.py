@@ -46,6 +46,7 @@ def test_the_output_folder_holds_everything(output: Path) -> None:
         assert model["measurement"]["flops"] == 2 * model["measurement"]["multiply_adds"]
         assert set(model["measurement"]["latency"]) == {"1", "32"}
         assert len(model["history"]["epochs"]) == 2
+    assert "times dense" in (output / "kernels-bibd.txt").read_text()
     frame = pd.read_csv(output / "table.csv", index_col="model")
     assert frame.loc["bibd", "weights"] < 0.35 * frame.loc["dense", "weights"]
     assert "accuracy" in (output / "table.txt").read_text()
