@@ -208,16 +208,20 @@ def _planes(window: Window, x: Tensor) -> Tensor:
     """`Window.split`, stride 2 in machine code."""
     if window.geometry.stride != (2, 2):
         return window.split(x)
-    from iddl_prune.ops.emit import Call
-    from iddl_prune.ops.vector_code import split
-
     shape = *x.shape[:2], len(window.phases), *window.plane
     is_full = window.image == (2 * window.plane[0], 2 * window.plane[1])
     planes = x.new_empty(shape) if is_full else x.new_zeros(shape)
-    phases = window.places.ctypes.data, len(window.places)
-    rest = shape[0] * shape[1], *window.image, *phases, *window.plane
-    Call(split(), 2, rest)(x.data_ptr(), planes.data_ptr())
+    _splitting(window)(x.data_ptr(), planes.data_ptr(), shape[0] * shape[1])
     return planes
+
+
+@lru_cache(maxsize=1024)
+def _splitting(window: Window) -> Call:
+    """Open are image and planes, and the number of channels of all images."""
+    from iddl_prune.ops.emit import Call
+    from iddl_prune.ops.vector_code import split
+
+    return Call(split(), 3, (*window.image, window.places.ctypes.data, len(window.places), *window.plane))
 
 
 def _window(image: Sequence[int], weight: Sequence[int], geometry: Geometry) -> Window:
@@ -247,13 +251,19 @@ def _columns(rows: Tensor) -> Tensor:
     turned = rows.t()
     if turned.is_contiguous() or rows.dtype is not torch.float32:
         return _floats(turned)
+    rows = _floats(rows)
+    turned = rows.new_empty(turned.shape)
+    _transposition()(rows.data_ptr(), turned.data_ptr(), *rows.shape)
+    return turned
+
+
+@lru_cache(maxsize=1)
+def _transposition() -> Call:
+    """Open are two matrices, rows and columns of the first."""
     from iddl_prune.ops.emit import Call
     from iddl_prune.ops.vector_code import transpose
 
-    rows = _floats(rows)
-    turned = rows.new_empty(turned.shape)
-    Call(transpose(), 4)(rows.data_ptr(), turned.data_ptr(), *rows.shape)
-    return turned
+    return Call(transpose(), 4)
 
 
 def _image(rows: Tensor) -> Tensor:
