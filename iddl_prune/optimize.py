@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import platform
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -175,8 +176,7 @@ def taking_turns(calls: Mapping[str, Callable[[], Any]], seconds: float, rounds:
     for turn in range(rounds):
         if turn >= 5 and time.perf_counter() > end:
             break
-        for i in range(len(names)):
-            name = names[(turn + i) % len(names)]
+        for name in random.Random(turn).sample(names, len(names)):
             started = time.perf_counter()
             calls[name]()
             taken[name].append(time.perf_counter() - started)

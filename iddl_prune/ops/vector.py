@@ -60,7 +60,7 @@ def buffers(pattern: SparsePattern) -> dict[str, Tensor]:
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, indices: Sequence[Tensor], out_features: int, relu: bool
 ) -> Tensor:
-    """x (n, in_features) -> (n, out_features); of many rows, each column of the result is in one piece."""
+    """x (n, in_features) -> (n, out_features)."""
     rows, in_features = x.shape
     side = unpack(indices[0]).forward
     if rows >= _ROWS_AT_ONCE:
@@ -74,7 +74,7 @@ def linear(
         call = _application(side, rows, in_features, out_features, torch.get_num_threads())
     weight, bias = _floats(weight), None if bias is None else _floats(bias)
     call(*map(_address, (planes, weight, out, bias, None)), relu)
-    out = out.t() if rows >= _ROWS_AT_ONCE else out
+    out = _transposed(out) if rows >= _ROWS_AT_ONCE else out
     return out if out.dtype is x.dtype else out.to(x.dtype)
 
 
@@ -249,11 +249,13 @@ def _address(x: Tensor | None) -> int:
 def _columns(rows: Tensor) -> Tensor:
     """rows (n, features) -> (features, n)."""
     turned = rows.t()
-    if turned.is_contiguous() or rows.dtype is not torch.float32:
-        return _floats(turned)
-    rows = _floats(rows)
-    turned = rows.new_empty(turned.shape)
-    _transposition()(rows.data_ptr(), turned.data_ptr(), *rows.shape)
+    return _floats(turned) if turned.is_contiguous() else _transposed(_floats(rows))
+
+
+def _transposed(matrix: Tensor) -> Tensor:
+    rows, columns = matrix.shape
+    turned = matrix.new_empty(columns, rows)
+    _transposition()(matrix.data_ptr(), turned.data_ptr(), rows, columns)
     return turned
 
 
@@ -273,7 +275,7 @@ def _image(rows: Tensor) -> Tensor:
 
 def _rows(image: Tensor) -> Tensor:
     """The inverse of `_image`."""
-    return image[0, :, 0].t()
+    return _transposed(_floats(image[0, :, 0])).to(image.dtype)
 
 
 def _taps(weight: Tensor) -> Tensor:
