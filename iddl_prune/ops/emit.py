@@ -249,7 +249,7 @@ class Call:
 
     def __call__(self, *given: int) -> None:
         values = type(self._values).from_buffer_copy(self._values)
-        values[1 : 1 + len(given)] = given
+        values[1 : 1 + len(given)] = list(given)
         threads = torch.get_num_threads()
         parallel = _parallel() if threads > 1 else None
         if parallel is None:
