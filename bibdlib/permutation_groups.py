@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.fields import finite_field
+from bibdlib.figures import action_on_images, figure
 from bibdlib.groups import AbelianGroup
 
 __all__ = ["PermutationGroup", "named_group", "permutation_group"]
@@ -24,9 +25,11 @@ Permutations = npt.NDArray[np.int64]
 _LARGEST = 200_000
 _ABELIAN = re.compile(r"(?:(\d+)\*)?(Z\d+(?:xZ\d+)*)(?::([\d,]+)(c\d*)?)?(?:\+(\d*)inf)?")
 _FIELD = re.compile(r"(?:(\d+)\*)?GF\((\d+)\)(?::(\d+)(c\d*)?)?(?:\+(\d*)inf)?")
-_ORBITS = re.compile(r"Z(\d+)(?::(\d+))?on(.+)")
+_ORBITS = re.compile(r"Z(\d+)(?::(\d+))? on (.+)")
 _ORBIT = re.compile(r"(?:(\d+)\*)?(\d+)(?:c(\d+))?")
 _LINEAR = re.compile(r"(PSL|PGL)\(2,(\d+)\)")
+_AFFINE = re.compile(r"AGammaL\(1,(\d+)\)")
+_FIGURES = re.compile(r"(.+?) on ((?:\d+\*)?[({].*?)(?:\+(\d*)inf)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,16 +150,26 @@ def named_group(name: str) -> PermutationGroup:
         Z_n, and a multiplier, on orbits of any lengths: 5 stands for Z_5, moved by x -> x + 1 and by the multiplier,
         13c3 for three copies of Z_13 that the multiplier cycles;
     ``PSL(2,11)``, ``PGL(2,9)``
-        on the projective line, the field's elements and then infinity.
+        on the projective line, the field's elements and then infinity;
+    ``AGammaL(1,8)``
+        x -> a x^s + b on a field, a not 0, s a power of its characteristic;
+    ``AGammaL(1,8) on (0,1) + 2*{0,1}``, ``PSL(2,7) on {0,1} + inf``
+        any of these on the images of a tuple, then twice on those of a set, see `bibdlib.figures`: that is, on the
+        cosets of the subgroup that fixes it.
 
     Raises
     ------
     InvalidParameters
         If the name is of no such form.
     """
-    name = name.replace(" ", "")
+    name = name.replace(" ", "").replace("on", " on ")
     if found := _LINEAR.fullmatch(name):
         return _projective(found[1], int(found[2]), name)
+    if found := _AFFINE.fullmatch(name):
+        return _affine(int(found[1]), name)
+    if found := _FIGURES.fullmatch(name):
+        fixed = 0 if found[3] is None else int(found[3] or 1)
+        return _on_figures(name, named_group(found[1]), found[2].split("+"), fixed)
     if found := _ORBITS.fullmatch(name):
         return _on_orbits(name, int(found[1]), int(found[2] or 1), found[3].split("+"))
     if found := _FIELD.fullmatch(name):
@@ -225,12 +238,31 @@ def _on_orbits(name: str, n: int, unit: int, orbits: list[str]) -> PermutationGr
     return permutation_group([np.concatenate(part) for part in (translated, multiplied)[: 1 + (unit != 1)]], name)
 
 
+def _on_figures(name: str, group: PermutationGroup, figures: list[str], fixed: int) -> PermutationGroup:
+    actions = []
+    for text in figures:
+        times = re.match(r"(\d+)\*", text)
+        shape = text[times.end() :] if times else text
+        actions += [action_on_images(group.generators, figure(shape))] * (int(times[1]) if times else 1)
+    actions.append(np.tile(np.arange(fixed), (len(group.generators), 1)))
+    starts = np.cumsum([0] + [action.shape[1] for action in actions])
+    return permutation_group(np.hstack([start + action for start, action in zip(starts, actions, strict=False)]), name)
+
+
 def _multiplication(group: AbelianGroup, unit: int) -> Permutations:
     if any(gcd(unit, modulus) != 1 for modulus in group.moduli):
         raise InvalidParameters(f"A multiplier must be prime to the moduli {group.moduli}, not {unit}.")
     digits = [(np.arange(m) * unit % m).tolist() for m in group.moduli]
     radix = np.cumprod((1, *group.moduli[:-1]))
     return np.array([np.dot(image[::-1], radix) for image in product(*reversed(digits))], dtype=np.int64)
+
+
+def _affine(q: int, name: str) -> PermutationGroup:
+    finite = finite_field(q)
+    x = np.arange(q)
+    translations = [finite.add(x, finite.p**i) for i in range(finite.degree)]
+    scaling = finite.multiply(x, finite.powers[1 % (q - 1)])
+    return permutation_group([*translations, scaling, finite.power(x, finite.p)], name)
 
 
 def _projective(kind: str, q: int, name: str) -> PermutationGroup:

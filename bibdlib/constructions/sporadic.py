@@ -2,7 +2,7 @@
 
 The files `data/k<k>.json` hold a list of entries, one a line: v, k, lam, the name of a permutation group
 (`bibdlib.permutation_groups.named_group`), base blocks whose orbits under it are the blocks, and their origin:
-`paper`, the `command` that searches for them again, or the group under which a search outside this library met them.
+the paper, or the command that searches for them again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Entry:
     base_blocks
         Tuples of k points; their orbits are the blocks, and one that is listed twice counts twice.
     origin
-        Where they come from: the paper, the command of the search, or how they were found.
+        Where they come from: the paper, or the command of the search.
     """
 
     v: int

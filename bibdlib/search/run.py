@@ -17,6 +17,7 @@ from bibdlib.search.annealing import Annealing
 from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
+from bibdlib.search.unions import Unions
 from bibdlib.verify import verified
 
 __all__ = ["METHODS", "SearchResult", "search"]
@@ -36,6 +37,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "annealing": Annealing,
     "exact": OrbitEquations,
     "orbitals": OrbitalIncidence,
+    "unions": Unions,
 }
 
 
@@ -130,6 +132,8 @@ def search(
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
+        "unions": base blocks drawn as unions of orbits of subgroups, at most five of which make a design. For groups
+        of about b elements; proves nothing.
     on_blocks
         For "orbitals": the same group on the b blocks, with the same generators in their order, as in "4*Z13:3" on
         52 points and "5*Z13:3+3inf" on 68 blocks. By default as on the points of a symmetric design.

@@ -9,9 +9,9 @@ from math import comb, log
 
 import numpy as np
 
-from bibdlib.permutation_groups import PermutationGroup, Permutations
+from bibdlib.permutation_groups import PermutationGroup, Permutations, permutation_group
 
-__all__ = ["Stabilizer", "cyclic_stabilizers"]
+__all__ = ["Stabilizer", "cyclic_stabilizers", "generated_stabilizers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,26 @@ def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
                 done[by_key[np.searchsorted(keys, conjugates @ weights, sorter=by_key)]] = True
         subgroups.append(np.array(powers))
     return [_stabilizer(group, powers) for powers in sorted(subgroups, key=len)]
+
+
+def generated_stabilizers(group: PermutationGroup, tries: int = 100) -> list[Stabilizer]:
+    """Some that two random elements generate, the same ones each time, none of them the whole group.
+
+    Of subgroups of the same order whose orbits have the same lengths and pairs, as conjugate ones do, one is kept.
+    """
+    rng = np.random.default_rng(0)
+    kept: dict[object, Stabilizer] = {}
+    for _ in range(tries):
+        elements = permutation_group(group.elements[rng.integers(group.order, size=2)]).elements
+        if len(elements) < group.order:
+            s = _stabilizer(group, elements)
+            m = len(s.unions)
+            within = [slice(*s.starts[i * (m + 1) :][:2]) for i in range(m)]
+            alike = sorted(
+                (len(u), s.orbits[w].tolist(), s.amounts[w].tolist()) for u, w in zip(s.unions, within, strict=True)
+            )
+            kept.setdefault(repr((s.order, alike)), s)
+    return list(kept.values())
 
 
 def _stabilizer(group: PermutationGroup, powers: Permutations) -> Stabilizer:

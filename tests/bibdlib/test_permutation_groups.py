@@ -27,6 +27,10 @@ NAMED = [
     ("PSL(2,5)", 6, 60),
     ("PSL(2,8)", 9, 504),
     ("PGL(2,9)", 10, 720),
+    ("AGammaL(1,8)", 8, 168),
+    ("AGammaL(1,8) on (0,1) + (0) + {{0,1},{2,3},{4,5},{6,7}}", 71, 168),
+    ("PSL(2,7) on 2*{0,1} + inf", 57, 168),
+    ("Z13:3 on {0,(1,2)}+2inf", 41, 39),
 ]
 
 
@@ -51,6 +55,18 @@ def test_orbits_are_those_of_brute_force(name):
     assert {tuple(row) for row in group.orbit(block).tolist()} == expected
 
 
+def test_a_group_on_sets_acts_as_on_their_points():
+    group, on_pairs = named_group("PSL(2,7)"), named_group("PSL(2,7) on {0,1}")
+    both = np.concatenate([group.generators, 8 + on_pairs.generators], axis=1)
+    together = permutation_group(both).elements
+    assert len(together) == group.order
+    images = {frozenset(g[:2].tolist()): int(g[8]) for g in together}
+    assert sorted(images.values()) == list(range(8, 36))
+    for pair, number in images.items():
+        for g in together[::13]:
+            assert images[frozenset(g[list(pair)].tolist())] == g[number]
+
+
 def test_a_cycled_multiplier_acts_regularly():
     group = named_group("3*Z7:2c")
     assert (group.elements[1:] != np.arange(21)).all()
@@ -63,7 +79,7 @@ def test_elements_are_a_group():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf", "2*Z7:2c3"]
+    "name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf", "2*Z7:2c3", "AGammaL(1,6)"]
 )
 def test_bad_names_are_refused(name):
     with pytest.raises(InvalidParameters):
@@ -100,3 +116,9 @@ def test_a_group_on_orbits_of_given_lengths(name, order, lengths):
 def test_orbits_that_cannot_be_are_refused(name):
     with pytest.raises(InvalidParameters):
         named_group(name)
+
+
+@pytest.mark.parametrize("figure", ["(0,8)", "(0,", "{0,'1'}", "{0,x}", "(0)+3*", "(0)+z*(1)", "(-1)"])
+def test_figures_that_cannot_be_are_refused(figure):
+    with pytest.raises(InvalidParameters):
+        named_group(f"PSL(2,7) on {figure}")

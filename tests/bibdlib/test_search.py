@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -19,7 +20,7 @@ from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, search, subset_orbits
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.orbitals import orbitals
-from bibdlib.search.stabilizers import cyclic_stabilizers
+from bibdlib.search.stabilizers import cyclic_stabilizers, generated_stabilizers
 
 pytest.importorskip("ortools", reason="OR-tools is an extra")
 
@@ -39,6 +40,25 @@ def test_annealing_finds_designs_and_repeats_itself(v_k_lam, group):
     assert result.found
     assert verify(result.design())
     assert search(Parameters(*v_k_lam), group, seed=1).base_blocks == result.base_blocks
+
+
+@pytest.mark.parametrize(
+    ("v_k_lam", "group", "number"),
+    [
+        ((7, 3, 1), "AGammaL(1,8) on {{0,1},{2,3},{4,5},{6,7}}", 1),
+        ((56, 12, 3), "AGammaL(1,8) on (0,1)", 2),
+        ((64, 10, 5), "Z63:2+inf", 5),
+    ],
+)
+def test_unions_of_orbits_make_designs(v_k_lam, group, number):
+    result = search(Parameters(*v_k_lam), group, method="unions")
+    assert verify(result.design())
+    assert len({tuple(block) for block in result.base_blocks}) <= number
+    assert search(Parameters(*v_k_lam), group, method="unions").base_blocks == result.base_blocks
+
+
+def test_no_union_is_found_out_at_once():
+    assert search(Parameters(9, 4, 3), "PSL(2,8)", method="unions").exhausted
 
 
 @pytest.mark.parametrize(("v_k_lam", "group"), [((13, 4, 1), "Z13"), ((15, 7, 3), "Z15"), ((9, 3, 1), "2*Z4+inf")])
@@ -123,10 +143,16 @@ def test_subset_orbits_are_those_of_brute_force(name, k):
             assert both == column[group.pair_orbits[x, y]]
 
 
+@cache
+def _stabilizers(name):
+    group = named_group(name)
+    return cyclic_stabilizers(group) + generated_stabilizers(group)
+
+
 @given(st.sampled_from(["Z12", "Z7:2", "2*Z6+inf", "3*Z7:2c", "GF(9):4", "Z15:4"]), st.data())
 def test_a_stabilizer_counts_the_pairs_of_its_unions(name, data):
-    group = named_group(name)
-    stabilizer = data.draw(st.sampled_from(cyclic_stabilizers(group)))
+    stabilizer = data.draw(st.sampled_from(_stabilizers(name)))
+    group = stabilizer.group
     m = len(stabilizer.unions)
     chosen = data.draw(st.lists(st.integers(0, m - 1), min_size=1, max_size=4, unique=True))
     block = sorted(x for s in chosen for x in stabilizer.unions[s])

@@ -1,0 +1,99 @@
+"""Loops of the method "unions", compiled: unions drawn at random, and sums met in the middle."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["draw_unions", "summands"]
+
+Integers = npt.NDArray[np.int64]
+
+
+@njit(cache=True)
+def draw_unions(
+    sizes: Integers,
+    starts: Integers,
+    orbits: Integers,
+    amounts: Integers,
+    k: int,
+    lam: int,
+    weights: Integers,
+    draws: int,
+    seed: int,
+) -> tuple[Integers, Integers]:
+    """Draw unions of the orbits of a stabilizer that have k points and cover no pair orbit more than lam times.
+
+    `sizes`, `starts`, `orbits`, `amounts` are the `Stabilizer`'s. Returns the orbits of each union, shape (n, k) and
+    padded by -1, and the sum of the weights of the pair orbits, each as often as the union covers it, shape (n,).
+    """
+    np.random.seed(seed)  # noqa: NPY002  (numba's own generator)
+    m = len(sizes)
+    unions = np.full((draws, k), -1, np.int64)
+    sums = np.zeros(draws, np.int64)
+    found = 0
+    covered = np.zeros(len(weights), np.int64)
+    for _ in range(draws):
+        covered[:] = 0
+        chosen = unions[found]
+        chosen[:] = -1
+        number = 0
+        left = k
+        total = 0
+        misses = 0
+        while left > 0 and misses < 12:
+            new = np.random.randint(m)  # noqa: NPY002
+            misses += 1
+            if sizes[new] > left:
+                continue
+            chosen[number] = new
+            fits = True
+            for c in range(number + 1):
+                fits &= c == number or chosen[c] != new
+            if not fits:
+                continue
+            added = 0
+            for c in range(number + 1):
+                cell = new * m + chosen[c]
+                for e in range(starts[cell], starts[cell + 1]):
+                    covered[orbits[e]] += amounts[e]
+                    added += amounts[e] * weights[orbits[e]]
+                    fits &= covered[orbits[e]] <= lam
+            if fits:
+                number += 1
+                left -= sizes[new]
+                total += added
+                continue
+            for c in range(number + 1):
+                cell = new * m + chosen[c]
+                for e in range(starts[cell], starts[cell + 1]):
+                    covered[orbits[e]] -= amounts[e]
+        if left == 0:
+            chosen[number:] = -1
+            sums[found] = total
+            found += 1
+    return unions[:found], sums[:found]
+
+
+@njit(cache=True)
+def summands(firsts: Integers, values: Integers, target: int, least: int) -> Integers:
+    """Indices t, i, j with firsts[t] + values[i] + values[j] = target and least * firsts[t] <= target; or none.
+
+    Both arrays ascend.
+    """
+    for t in range(len(firsts)):
+        if least * firsts[t] > target:
+            break
+        rest = target - firsts[t]
+        i = 0
+        j = len(values) - 1
+        while i <= j:
+            both = values[i] + values[j]
+            if both == rest:
+                return np.array([t, i, j])
+            if both < rest:
+                i += 1
+            else:
+                j -= 1
+    return np.empty(0, np.int64)
