@@ -32,8 +32,8 @@ def _seed_table(folder: Path) -> Iterator[str]:
     yield "## The table where the idea began"
     yield ""
     yield "The first project printed these models with masked dense layers. Here they have the same widths and packed"
-    yield "weights: the MLPs sparse from the start (12.5 %, single weights), ResNet18 pruned from a trained checkpoint."
-    yield "One seed."
+    yield "weights: the MLPs sparse from the start (12.5 %, single weights), or pruned when they are trained"
+    yield "(*fitted*), ResNet18 pruned from a trained checkpoint. One seed."
     yield ""
     yield "`python benchmarks/seed_table.py --data-dir data --checkpoint resnet18_cifar10.safetensors`"
     yield ""
@@ -45,7 +45,8 @@ def _seed_table(folder: Path) -> Iterator[str]:
             (
                 run["run"]["model"],
                 run["run"]["data"],
-                str(run["run"]["epochs"]) + (" of fine-tuning" if "resnet18" in run["run"]["model"] else ""),
+                str(run["run"]["epochs"])
+                + (" of fine-tuning" if run["run"]["model"] in ("mlp_fitted", "resnet18_bibd") else ""),
                 f"{run['seconds']:.0f} s",
                 f"{run['accuracy']:.2%}",
                 f"{theirs[key]} %" if (key := f"{run['run']['model']} {run['run']['data']}") in theirs else "",
@@ -66,12 +67,14 @@ def _repair(folder: Path) -> Iterator[str]:
     yield ""
     kept = one["weights"] / one["weights_dense"]
     yield f"ResNet18 on CIFAR-10, dense {data['dense']:.2%}, pruned to {kept:.1%} of its weights. The first"
-    yield f"convolution, shortcuts and classifier stay dense; {one['calibration']} training images, no labels."
+    yield "convolution, shortcuts and classifier stay dense; no labels."
     yield ""
     yield "`python benchmarks/repair.py --data-dir data --checkpoint resnet18_cifar10.safetensors`"
     yield ""
     header = (
         "pattern",
+        "edge of the tiles",
+        "training images",
         "batch norms renewed",
         "and repaired",
         "draws of the images",
@@ -79,13 +82,12 @@ def _repair(folder: Path) -> Iterator[str]:
         "peak memory",
     )
     rows = []
-    for method in dict.fromkeys(run["method"] for run in runs):
-        mine = [run for run in runs if run["method"] == method]
+    for case in dict.fromkeys((run["method"], run["edge"], run["calibration"]) for run in runs):
+        mine = [run for run in runs if (run["method"], run["edge"], run["calibration"]) == case]
         renewed, repaired = (_spread(100 * run[what] for run in mine) for what in ("renewed", "repaired"))
         seconds, peak = (max(run[what] for run in mine) for what in ("repair_cpu_s", "peak_bytes"))
-        rows.append(
-            (method, f"{renewed} %", f"{repaired} %", str(len(mine)), f"{seconds:.0f} s", f"{peak / 1e9:.1f} GB")
-        )
+        told = f"{renewed} %", f"{repaired} %", str(len(mine)), f"{seconds:.0f} s", f"{peak / 1e9:.1f} GB"
+        rows.append((case[0], str(case[1] or "largest"), str(case[2]), *told))
     yield from _table(header, rows)
 
 

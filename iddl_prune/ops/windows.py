@@ -67,7 +67,7 @@ class Window:
         return self._once(phase, lanes)
 
     def split(self, x: Tensor) -> Tensor:
-        """x (N, C, H, W) -> (N, C, phases, *plane), zeros where a phase does not fill its plane."""
+        """x (N, C, H, W) -> `(N, C, phases, *plane)`, zeros where a phase does not fill its plane."""
         stride = self.geometry.stride
         if self.is_whole:
             return x.contiguous()[:, :, None]
@@ -89,7 +89,7 @@ class Window:
         return x
 
     def widened(self, grad: Tensor) -> Tensor:
-        """grad (N, C, *output) -> (N, C, *plane), filled up by zeros."""
+        """grad `(N, C, *output)` -> `(N, C, *plane)`, filled up by zeros."""
         below, beside = (whole - part for whole, part in zip(self.plane, self.output, strict=True))
         return F.pad(grad, (0, beside, 0, below)).contiguous() if below or beside else grad.contiguous()
 
