@@ -8,7 +8,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-__all__ = ["accuracy"]
+__all__ = ["PICTURES", "accuracy", "spread"]
+
+# Pictures are printed from the JSON like the pages, and stand beside them.
+PICTURES = Path(__file__).parent / "generated"
 
 Runs = list[dict[str, Any]]
 
@@ -41,7 +44,7 @@ def accuracy(folder: Path) -> Iterator[str]:
         mine = [run for run in runs if (run["model"], run["data"]) == (model, data)]
         dense = {run["seed"]: 100 * run["dense_accuracy"] for run in mine}
         yield ""
-        yield f"### {model} on {data}, dense {_spread(dense.values())} %, seeds: {len(dense)}"
+        yield f"### {model} on {data}, dense {spread(dense.values())} %, seeds: {len(dense)}"
         yield ""
         yield f"`python benchmarks/accuracy.py --data-dir data --model {model} --data {data}`"
         yield ""
@@ -51,7 +54,7 @@ def accuracy(folder: Path) -> Iterator[str]:
         yield ""
         yield from _table("left out", mine, _ABLATION)
         yield ""
-        yield f"![Accuracy of {model} on {data}](../images/{_plot(mine, f'accuracy-{model}-{data}.png', folder)})"
+        yield f"![Accuracy of {model} on {data}]({_plot(mine, f'accuracy-{model}-{data}.png')})"
 
 
 def _table(what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
@@ -63,11 +66,11 @@ def _table(what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
         for goal in goals:
             mine = [run for run in runs if (run["method"], run["goal"]) == (method, goal)]
             after, before = ([100 * run[key] for run in mine] for key in ("accuracy", "before"))
-            row.append(f"{_spread(after)} ({mean(before):.1f})" if mine else "")
+            row.append(f"{spread(after)} ({mean(before):.1f})" if mine else "")
         yield f"| {' | '.join(row)} |"
 
 
-def _plot(runs: Runs, name: str, folder: Path) -> str:
+def _plot(runs: Runs, name: str) -> str:
     """Accuracy against weights, multiply-adds and latency relative to the dense network; the name of the picture."""
     from matplotlib.figure import Figure
 
@@ -90,10 +93,11 @@ def _plot(runs: Runs, name: str, folder: Path) -> str:
         axes.set(xlabel=title, xscale="log")
     axes.legend(fontsize="small")
     figure.axes[0].set_ylabel("accuracy, %")
-    figure.savefig(folder.parent.parent / "docs" / "images" / name, dpi=120, metadata={"Software": None})
+    figure.savefig(PICTURES / name, dpi=120, metadata={"Software": None})
     return name
 
 
-def _spread(values: Iterable[float]) -> str:
+def spread(values: Iterable[float]) -> str:
+    """The mean, and with several values their standard deviation."""
     numbers = list(values)
     return f"{mean(numbers):.2f}" + (f" ± {stdev(numbers):.2f}" if len(numbers) > 1 else "")

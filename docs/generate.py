@@ -32,10 +32,15 @@ ROOMS = {
         "More rooms": ("*",),
     },
     "iddl_prune": {
-        "Patterns": ("pattern", "choice", "assign", "importance"),
-        "Layers and models": ("layers", "ops*", "plan", "convert", "checkpoint", "export"),
-        "Data, models, training": ("data", "models", "finetune", "run", "recover"),
+        "From a dense model to a sparse one": ("compress", "pruner", "plan", "layer_plan", "convert", "recover"),
+        "What a layer gets": ("survey", "allocation", "choice", "importance"),
+        "Patterns, and who plays what": ("pattern", "assign", "dependency", "group_fit"),
+        "Layers, kernels, shipping": ("layers", "ops*", "optimize", "fold", "checkpoint", "export", "predict"),
+        "Data, models, training": (
+            "data", "preprocessing", "models", "finetune", "run", "refit", "densify", "processes",
+        ),
         "Figures and pictures": ("measure", "inventory", "report", "pictures", "pipeline", "baselines"),
+        "How the repair looks into a model": ("trail", "least_squares"),
         "Small things": ("errors", "files", "mode"),
         "More rooms": ("*",),
     },
@@ -50,15 +55,15 @@ COMMANDS = {"bibd": "bibdlib.cli", "iddl-prune": "iddl_prune.cli"}
 
 def generate(folder: Path) -> None:
     """Write the pages to the folder; one that would not change keeps its time, so that Sphinx skips it."""
+    folder.mkdir(exist_ok=True)
     pages = {"constructions.md": _constructions(), "designs.md": _designs(), "results.md": results(RESULTS)}
     for package, headings in ROOMS.items():
         rooms = {module.__name__: module for module in _rooms(package)}
         pages[f"{package}.md"] = _index(package, headings, rooms)
         pages |= {f"{name}.rst": _room(module) for name, module in rooms.items()}
     pages |= {f"{name}.md": _command(name, module_name) for name, module_name in COMMANDS.items()}
-    folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
-        if path.name not in pages:
+        if path.name not in pages and path.suffix != ".png":
             path.unlink()
     for name, content in pages.items():
         path = folder / name

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from accuracy import accuracy
+from accuracy import PICTURES, accuracy, spread
 
 __all__ = ["results"]
 
@@ -84,7 +83,7 @@ def _repair(folder: Path) -> Iterator[str]:
     rows = []
     for case in dict.fromkeys((run["method"], run["edge"], run["calibration"]) for run in runs):
         mine = [run for run in runs if (run["method"], run["edge"], run["calibration"]) == case]
-        renewed, repaired = (_spread(100 * run[what] for run in mine) for what in ("renewed", "repaired"))
+        renewed, repaired = (spread(100 * run[what] for run in mine) for what in ("renewed", "repaired"))
         seconds, peak = (max(run[what] for run in mine) for what in ("repair_cpu_s", "peak_bytes"))
         told = f"{renewed} %", f"{repaired} %", str(len(mine)), f"{seconds:.0f} s", f"{peak / 1e9:.1f} GB"
         rows.append((case[0], str(case[1] or "largest"), str(case[2]), *told))
@@ -117,10 +116,10 @@ def _speed(folder: Path) -> Iterator[str]:
     yield from _table(header, rows)
     if "density" in data:
         yield ""
-        yield f"![Speed-up against density](../images/{_density_plot(data['density']['results'], folder)})"
+        yield f"![Speed-up against density]({_density_plot(data['density']['results'])})"
 
 
-def _density_plot(results: dict[str, Any], folder: Path) -> str:
+def _density_plot(results: dict[str, Any]) -> str:
     """Draw the speed-up of the kernels against the density, and the ideal; the name of the picture."""
     from matplotlib.figure import Figure
 
@@ -132,7 +131,7 @@ def _density_plot(results: dict[str, Any], folder: Path) -> str:
     axes.plot(shares, [1 / share for share in shares], linestyle="--", color="gray", label="1 / density")
     axes.set(xlabel="density", ylabel="times faster than dense", xscale="log", yscale="log")
     axes.legend()
-    figure.savefig(folder.parent.parent / "docs" / "images" / "speed.png", dpi=120, metadata={"Software": None})
+    figure.savefig(PICTURES / "speed.png", dpi=120, metadata={"Software": None})
     return "speed.png"
 
 
@@ -225,11 +224,6 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str
     yield "|---|" + "--:|" * (len(header) - 1)
     for row in rows:
         yield f"| {' | '.join(row)} |"
-
-
-def _spread(values: Iterable[float]) -> str:
-    numbers = list(values)
-    return f"{mean(numbers):.2f}" + (f" ± {stdev(numbers):.2f}" if len(numbers) > 1 else "")
 
 
 def _read(path: Path) -> dict[str, Any]:
