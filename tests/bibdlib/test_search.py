@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from dataclasses import asdict
 from functools import cache
 from itertools import combinations
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from bibdlib import NotADesign, Parameters, verify
 from bibdlib.cli import main
+from bibdlib.constructions.sporadic import entries
 from bibdlib.errors import InvalidParameters
 from bibdlib.extras import MissingExtra
 from bibdlib.permutation_groups import named_group, permutation_group
@@ -55,6 +58,14 @@ def test_unions_of_orbits_make_designs(v_k_lam, group, number):
     assert verify(result.design())
     assert len({tuple(block) for block in result.base_blocks}) <= number
     assert search(Parameters(*v_k_lam), group, method="unions").base_blocks == result.base_blocks
+
+
+@pytest.mark.parametrize(("k", "v_lam"), [(10, (55, 4)), (10, (100, 3)), (16, (56, 6))])
+def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
+    entry = entries(k)[v_lam]
+    assert main(shlex.split(entry.origin)[1:]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again == {**asdict(entry), "base_blocks": [list(block) for block in entry.base_blocks]}
 
 
 def test_no_union_is_found_out_at_once():
