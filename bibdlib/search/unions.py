@@ -16,13 +16,13 @@ Integers = npt.NDArray[np.int64]
 
 _DRAWS, _DOUBLINGS = 2_000, 5
 _FOR_FIVE = 800
-_HEAVIEST = 1 << 46
 
 
 class Unions:
     """Rounds that draw base blocks, and look for three of them, or for five of a few, that cover each pair lam times.
 
-    Covers are compared as sums of random weights of the pair orbits. Each round draws anew, the first ones less.
+    Covers are compared as sums of random weights of the pair orbits, so large that two that differ hardly ever agree.
+    Each round draws anew, the first ones less.
     """
 
     def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
@@ -39,7 +39,7 @@ class Unions:
         k, lam = self.parameters.k, self.parameters.lam
         rng = np.random.default_rng((self.seed, number))
         orbit_count = len(self.group.pair_orbit_lengths)
-        weights = rng.integers(_HEAVIEST // orbit_count, size=orbit_count)
+        weights = rng.integers((1 << 60) // (lam * orbit_count), size=orbit_count)
         draws = _DRAWS * 2 ** min(number, _DOUBLINGS) // len(self.stabilizers) + 1
         blocks: list[tuple[int, Integers]] = []
         sums: list[Integers] = []
