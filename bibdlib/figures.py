@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bibdlib.errors import InvalidParameters
 
-__all__ = ["Figure", "action_on_images", "figure"]
+__all__ = ["action_on_images", "figure"]
 
 Figure = int | tuple["Figure", ...] | frozenset["Figure"]
 
