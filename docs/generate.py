@@ -28,7 +28,7 @@ ROOMS = {
         "Constructions": ("constructions*",),
         "Search": ("search*",),
         "Files and pictures": ("io*", "plot", "extras"),
-        "The arithmetic beneath": ("numbers", "fields", "groups", "permutation_groups", "compiled"),
+        "The arithmetic beneath": ("numbers", "fields", "groups", "permutation_groups", "figures", "compiled"),
         "More rooms": ("*",),
     },
     "iddl_prune": {
