@@ -93,6 +93,7 @@ def test_a_plan_fills_layers_with_cells_and_survives_json():
     decided = plan(dense, x, density=0.25, edge=1, calibration=x)
     assert decided.layers["0"].cells == (1, 8)
     assert "(8, 2, 3) in 1 x 8" in str(decided)
+    assert "at random 25%" in str(decided)
     again = Plan.from_dict(decided.to_dict())
     assert again == decided
     sparse = prune_(copy.deepcopy(dense), again)
