@@ -34,13 +34,16 @@ from iddl_prune.models import ModelSpec, load_checkpoint
 SEEDS = {
     ("mlp", "mnist"): 96.4,
     ("mlp_bibd", "mnist"): 96.0,
+    ("mlp_fitted", "mnist"): 96.0,
     ("mlp", "cifar10"): 50.7,
     ("mlp_bibd", "cifar10"): 48.9,
+    ("mlp_fitted", "cifar10"): 48.9,
     ("resnet18", "cifar10"): 81.44,
     ("resnet18_bibd", "cifar10"): 77.01,
 }
 HIDDEN = (100,)
-CALIBRATION = 512
+MLP_EPOCHS = {"mnist": 10, "cifar10": 100}
+CALIBRATION = 768
 MLP = TrainConfig(batch_size=128, lr=0.05, warmup=0.05)
 RESNET = TrainConfig(batch_size=128, lr=0.02, warmup=0.1, label_smoothing=0.1)
 
@@ -49,7 +52,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Run:
-    """One row: a model ("mlp", "mlp_bibd", "mlp_random", "resnet18", "resnet18_bibd") on a data set."""
+    """One row: a model on a data set; "mlp_fitted" is pruned when it is trained, the other sparse MLPs before."""
 
     model: str
     data: str
@@ -82,8 +85,7 @@ def main(
     seed: Annotated[list[int] | None, typer.Option(help="Seed of the MLP rows; may be given again.")] = None,
     density: Annotated[float, typer.Option(help="Share of the weights kept by the MLPs' sparse layer.")] = 0.125,
     resnet_density: Annotated[float, typer.Option(help="The same for each of ResNet18's.")] = 0.125,
-    mnist_epochs: int = 10,
-    cifar_epochs: int = 100,
+    fitted_epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning of the MLPs that are pruned.")] = 10,
     resnet_epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning after pruning.")] = 1,
     resnet_precision: Annotated[str, typer.Option(help="As in Lightning Fabric.")] = "bf16-mixed",
     output: Annotated[Path, typer.Option(help="The JSON to begin or to go on with.")] = Path(
@@ -96,9 +98,10 @@ def main(
     runs = [
         Run(model, data, epochs, s, density if model != "mlp" else None, "32-true")
         for s in seed or [0]
-        for data, epochs in (("mnist", mnist_epochs), ("cifar10", cifar_epochs))
+        for data, epochs in MLP_EPOCHS.items()
         for model in ("mlp", "mlp_bibd", "mlp_random")
     ]
+    runs += [Run("mlp_fitted", data, fitted_epochs, s, density, "32-true") for s in seed or [0] for data in MLP_EPOCHS]
     if checkpoint is not None:
         runs.append(Run("resnet18", "cifar10", 0, 0, None, resnet_precision))
         runs.append(Run("resnet18_bibd", "cifar10", resnet_epochs, 0, resnet_density, resnet_precision))
@@ -126,12 +129,15 @@ def main(
 def make(run: Run, data: Dataset, checkpoint: Path | None, state: Path, console: Console) -> dict[str, Any]:
     """Build, train and count one model: a row of the table."""
     torch.manual_seed(run.seed)
-    if run.architecture == "mlp":
+    if run.model == "mlp_fitted":
+        teacher = trained(replace(run, model="mlp", epochs=MLP_EPOCHS[run.data], density=None), data, state, console)
+        model, config = sparse(teacher, replace(run, model="mlp_bibd"), data, edge=1), replace(MLP, lr=0.02)
+    elif run.architecture == "mlp":
         model, teacher, config = mlp(run, data), None, MLP
     else:
         assert checkpoint is not None
         teacher, _ = load_checkpoint(checkpoint, run.architecture, input_shape=data.input_shape, num_classes=10)
-        model, config = resnet(run, teacher, data), RESNET
+        model, config = sparse(teacher, run, data), RESNET
     designs = {name: str(layer.pattern) for name, layer in pattern_layers(model).items()}
     for name, pattern in designs.items():
         console.print(name, pattern, highlight=False)
@@ -166,12 +172,23 @@ def mlp(run: Run, data: Dataset) -> nn.Module:
     return model
 
 
-def resnet(run: Run, dense: nn.Module, data: Dataset) -> nn.Module:
-    """A copy of the trained ResNet18, or its sparse form, fitted and repaired on some training images."""
+def trained(run: Run, data: Dataset, state: Path, console: Console) -> nn.Module:
+    """The dense MLP of a row."""
+    torch.manual_seed(run.seed)
+    model = mlp(run, data)
+    config = replace(MLP, epochs=run.epochs, seed=run.seed)
+    train(model, data, config, checkpoint=state.with_name(f"{run.key}.pt"), resume=True, console=console)
+    return model
+
+
+def sparse(dense: nn.Module, run: Run, data: Dataset, edge: int | None = None) -> nn.Module:
+    """A copy of a trained network, or its sparse form, fitted and repaired on some training images."""
     if run.design is None or run.density is None:
         return copy.deepcopy(dense)
     inputs = data.train.sample(CALIBRATION, run.seed)
-    return compress(dense, inputs[:2], density=run.density, calibration=inputs, design=run.design, seed=run.seed)
+    return compress(
+        dense, inputs[:2], density=run.density, calibration=inputs, design=run.design, edge=edge, seed=run.seed
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
