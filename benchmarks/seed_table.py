@@ -42,7 +42,6 @@ SEEDS = {
     ("resnet18_bibd", "cifar10"): 77.01,
 }
 HIDDEN = (100,)
-MLP_EPOCHS = {"mnist": 10, "cifar10": 100}
 CALIBRATION = 768
 MLP = TrainConfig(batch_size=128, lr=0.05, warmup=0.05)
 RESNET = TrainConfig(batch_size=128, lr=0.02, warmup=0.1, label_smoothing=0.1)
@@ -85,6 +84,8 @@ def main(
     seed: Annotated[list[int] | None, typer.Option(help="Seed of the MLP rows; may be given again.")] = None,
     density: Annotated[float, typer.Option(help="Share of the weights kept by the MLPs' sparse layer.")] = 0.125,
     resnet_density: Annotated[float, typer.Option(help="The same for each of ResNet18's.")] = 0.125,
+    mnist_epochs: int = 10,
+    cifar_epochs: int = 100,
     fitted_epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning of the MLPs that are pruned.")] = 10,
     resnet_epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning after pruning.")] = 1,
     resnet_precision: Annotated[str, typer.Option(help="As in Lightning Fabric.")] = "bf16-mixed",
@@ -95,13 +96,14 @@ def main(
 ) -> None:
     """Make every row that is not in the JSON yet, then print the table."""
     console = Console()
+    mlp_epochs = {"mnist": mnist_epochs, "cifar10": cifar_epochs}
     runs = [
         Run(model, data, epochs, s, density if model != "mlp" else None, "32-true")
         for s in seed or [0]
-        for data, epochs in MLP_EPOCHS.items()
+        for data, epochs in mlp_epochs.items()
         for model in ("mlp", "mlp_bibd", "mlp_random")
     ]
-    runs += [Run("mlp_fitted", data, fitted_epochs, s, density, "32-true") for s in seed or [0] for data in MLP_EPOCHS]
+    runs += [Run("mlp_fitted", data, fitted_epochs, s, density, "32-true") for s in seed or [0] for data in mlp_epochs]
     if checkpoint is not None:
         runs.append(Run("resnet18", "cifar10", 0, 0, None, resnet_precision))
         runs.append(Run("resnet18_bibd", "cifar10", resnet_epochs, 0, resnet_density, resnet_precision))
@@ -112,7 +114,9 @@ def main(
                 console.rule(run.key)
                 # An MLP has no use for crops and mirror images: it sees pixels, not pictures.
                 data = load(run.data, data_dir, download=download, augment=run.architecture != "mlp")
-                rows[run.key] = make(run, data, checkpoint, state_dir / f"{run.key}.pt", console)
+                rows[run.key] = make(
+                    run, data, checkpoint, state_dir / f"{run.key}.pt", mlp_epochs.get(run.data, 0), console
+                )
                 text = json.dumps(
                     {"seeds": {" ".join(key): value for key, value in SEEDS.items()}, "rows": rows}, indent=2
                 )
@@ -126,11 +130,13 @@ def main(
     console.print(table([rows[run.key] for run in runs]))
 
 
-def make(run: Run, data: Dataset, checkpoint: Path | None, state: Path, console: Console) -> dict[str, Any]:
-    """Build, train and count one model: a row of the table."""
+def make(
+    run: Run, data: Dataset, checkpoint: Path | None, state: Path, dense_epochs: int, console: Console
+) -> dict[str, Any]:
+    """Build, train and count one model: a row of the table; a fitted MLP is dense for `dense_epochs` first."""
     torch.manual_seed(run.seed)
     if run.model == "mlp_fitted":
-        teacher = trained(replace(run, model="mlp", epochs=MLP_EPOCHS[run.data], density=None), data, state, console)
+        teacher = trained(replace(run, model="mlp", epochs=dense_epochs, density=None), data, state, console)
         model, config = sparse(teacher, replace(run, model="mlp_bibd"), data, edge=1), replace(MLP, lr=0.02)
     elif run.architecture == "mlp":
         model, teacher, config = mlp(run, data), None, MLP

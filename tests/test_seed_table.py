@@ -41,7 +41,7 @@ def bench(monkeypatch):
 def call(bench, tmp_path):
     def call(*arguments):
         places = ["--output", str(tmp_path / "out.json"), "--state-dir", str(tmp_path / "state")]
-        epochs = ["--mnist-epochs", "2", "--cifar-epochs", "1"]
+        epochs = ["--mnist-epochs", "2", "--cifar-epochs", "1", "--fitted-epochs", "2"]
         return CliRunner(env={"COLUMNS": "160"}).invoke(bench.app, [*places, *epochs, *arguments])
 
     return call
@@ -55,7 +55,7 @@ def test_the_mlp_rows(call, tmp_path):
     result = call("--seed", "3")
     assert result.exit_code == 0, result.output
     made = {(row["run"]["model"], row["run"]["data"]): row for row in rows(tmp_path).values()}
-    assert set(made) == {(m, d) for m in ("mlp", "mlp_bibd", "mlp_random") for d in ("mnist", "cifar10")}
+    assert set(made) == {(m, d) for m in ("mlp", "mlp_bibd", "mlp_random", "mlp_fitted") for d in ("mnist", "cifar10")}
     dense, bibd, random = (made[model, "mnist"] for model in ("mlp", "mlp_bibd", "mlp_random"))
     assert dense["weights"] == 64 * 100 + 100 + 100 * 10 + 10
     assert bibd["weights"] < dense["weights"] / 2
@@ -68,6 +68,9 @@ def test_the_mlp_rows(call, tmp_path):
         assert row["machine"]["torch"]
         assert row["command"].startswith("python ")
     assert not dense["designs"]
+    fitted = made["mlp_fitted", "mnist"]
+    assert fitted["weights"] < dense["weights"] / 2
+    assert fitted["accuracy_before_training"] > bibd["accuracy_before_training"]
     assert bibd["designs"].keys() == random["designs"].keys() == {"1"}
     assert "96.4%" in result.output
     assert "mlp_random" in result.output
@@ -89,7 +92,7 @@ def test_what_is_made_is_not_made_again(call, bench, tmp_path, monkeypatch):
     assert [row["run"]["model"] for row in kept.values()] == ["mlp", "mlp_bibd"]
     monkeypatch.setattr(bench, "make", make)
     assert call().exit_code == 0
-    assert len(rows(tmp_path)) == 6
+    assert len(rows(tmp_path)) == 8
     assert {key: rows(tmp_path)[key] for key in kept} == kept
 
 
