@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py --data-dir data --data fashion-mnist
     python benchmarks/accuracy.py --data-dir data --model resnet18 --data cifar10 \
-        --checkpoint resnet18_cifar10.safetensors --density 0.25 --density 0.125 --tile 8 --seeds 1
+        --checkpoint resnet18_cifar10.safetensors --density 0.125 --budget flops --seeds 1
 
 Every method starts from the same dense network of its seed (a narrow network starts from nothing and gets the epochs
 of the dense one besides), keeps the same share of the same layers, and is fine-tuned for as many epochs on the same
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
@@ -52,7 +53,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
-class Budget:
+class Training:
     """Training of the dense network and of what is made of it."""
 
     dense: TrainConfig
@@ -60,9 +61,9 @@ class Budget:
 
 
 # The dense ResNet18 comes from a checkpoint; what is given here trains the narrow ones.
-BUDGETS = {
-    "mlp": Budget(TrainConfig(epochs=10, lr=0.05), TrainConfig(epochs=3, lr=0.02)),
-    "resnet18": Budget(
+TRAININGS = {
+    "mlp": Training(TrainConfig(epochs=10, lr=0.05), TrainConfig(epochs=3, lr=0.02)),
+    "resnet18": Training(
         TrainConfig(epochs=13, lr=0.1, precision="bf16-mixed"), TrainConfig(epochs=3, lr=0.02, precision="bf16-mixed")
     ),
 }
@@ -232,7 +233,16 @@ def main(
         Path | None, typer.Option(help="A trained dense network; else one a seed is trained.")
     ] = None,
     density: Annotated[list[float] | None, typer.Option(help="May be given again; with --tile, all pairs.")] = None,
-    tile: Annotated[list[int] | None, typer.Option(help="Edge of the tiles in channels; may be given again.")] = None,
+    tile: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Edge of the tiles in channels; may be given again.", show_default="mlp: 1, resnet18: by width"
+        ),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="What the density counts, weights or flops; may be given again.", show_default="weights"),
+    ] = None,
     method: Annotated[list[str] | None, typer.Option(help="May be given again.", show_default="all")] = None,
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     epochs: Annotated[int | None, typer.Option(min=0, help="Of fine-tuning.", show_default="3")] = None,
@@ -245,12 +255,13 @@ def main(
     """Make every run that is not in the JSON yet, then print the table."""
     console = Console()
     state_dir.mkdir(parents=True, exist_ok=True)
-    budget = BUDGETS[model]
+    training = TRAININGS[model]
     if epochs is not None:
-        budget = replace(budget, fine=replace(budget.fine, epochs=epochs))
+        training = replace(training, fine=replace(training.fine, epochs=epochs))
     goals = [Goal(*goal) for goal in GOALS[model]]
-    if density or tile:
-        goals = [Goal(d, t) for d in density or [0.25] for t in tile or [1]]
+    if density or tile or budget:
+        tiles = tile or [1 if model == "mlp" else None]
+        goals = [Goal(*goal) for goal in product(density or [0.25], tiles, budget or ["weights"])]
     chosen = [
         (f"{model} {data} {goal}, seed {seed}: {name}", goal, seed, name)
         for seed in range(seeds)
@@ -269,7 +280,7 @@ def main(
                 continue
             console.rule(key)
             with alone(state_dir / f"{model}-{data}-{seed}.lock"):
-                dense = trained(model, dataset, seed, budget.dense, checkpoint, state_dir, console)
+                dense = trained(model, dataset, seed, training.dense, checkpoint, state_dir, console)
             case = Case(dense, goal, dataset.train.sample(CALIBRATION, seed), seed)
             found = {
                 "model": model,
@@ -278,7 +289,7 @@ def main(
                 **asdict(goal),
                 "seed": seed,
                 "method": name,
-                **make(METHODS[name], case, dataset, budget, console),
+                **make(METHODS[name], case, dataset, training, console),
                 "command": shlex.join(["python", *sys.argv]),
                 "machine": machine(),
             }
@@ -306,15 +317,15 @@ def trained(
     return dense
 
 
-def make(method: Method, case: Case, dataset: Dataset, budget: Budget, console: Console) -> dict[str, Any]:
+def make(method: Method, case: Case, dataset: Dataset, training: Training, console: Console) -> dict[str, Any]:
     """Prune, fine-tune, measure: accuracies (0..1), what is left, what it costs, ms of this and of the dense model."""
     model = method.make(case)
     for layer in pattern_layers(model).values():
         layer.use_kernel("reference")  # the fastest to train at these batch sizes
     before = evaluate(model, dataset.test)
-    fine = replace(budget.fine, seed=case.seed)
+    fine = replace(training.fine, seed=case.seed)
     if method.from_nothing:
-        fine = replace(budget.dense, seed=case.seed, epochs=budget.dense.epochs + budget.fine.epochs)
+        fine = replace(training.dense, seed=case.seed, epochs=training.dense.epochs + training.fine.epochs)
     history = train(model, dataset, fine, teacher=None if method.alone else case.dense, console=console)
     example = case.calibration[:1]
     return {
