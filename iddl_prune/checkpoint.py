@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ from iddl_prune.convert import pattern_layers, prune_
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.files import write_whole
 from iddl_prune.models import ModelSpec, fill_
+from iddl_prune.orders import ORDERS, restored, stored
 from iddl_prune.plan import Plan
 from iddl_prune.preprocessing import Preprocessing
 
 __all__ = ["from_pretrained", "save_pretrained"]
 
-# 1 had the orders of the channels among the descriptions; it is read as well.
-_FORMAT = 2
-_ORDERS = ("in_order", "out_order", "points", "blocks")
+# Read as well: 1, with the orders of the channels among the descriptions, and 2, with each place as a number.
+_FORMAT = 3
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -127,7 +128,7 @@ def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn
     except SafetensorError as error:
         raise PruneError(f"{directory / _WEIGHTS} is no safetensors file: {error}") from error
     with _described(directory):
-        plan = Plan.from_dict(_with_orders(config["plan"], tensors))
+        plan = _with_orders(config, tensors)
         digests = {name: config["patterns"][name]["digest"] for name in plan.layers}
         told = config.get("preprocessing")
         preprocessing = None if told is None else Preprocessing.from_dict(told)
@@ -159,23 +160,31 @@ def _told(argument: str, given: Any, model: nn.Module, attribute: str, kind: typ
 
 
 def _without_orders(plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The plan for people, and the places of its channels as tensors of the narrowest integers."""
+    """The plan for people, and the orders of its channels, points and blocks as tensors of bytes."""
     described, orders = plan.to_dict(), {}
-    for name, layer in described["layers"].items():
-        for field in _ORDERS:
-            if order := layer.pop(field):
-                kind = next(k for k in (torch.uint8, torch.int16, torch.int32) if max(order) <= torch.iinfo(k).max)
-                orders[f"{name}.{field}"] = torch.tensor(order, dtype=kind)
+    for name, layer in plan.layers.items():
+        for field, content in stored(layer).items():
+            orders[f"{name}.{field}"] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        for field in ORDERS:
+            del described["layers"][name][field]
     return described, orders
 
 
-def _with_orders(described: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
+def _with_orders(config: dict[str, Any], tensors: dict[str, Tensor]) -> Plan:
     """The inverse of `_without_orders`; takes the orders out of the tensors."""
-    layers = {
-        name: layer | {field: tensors.pop(key).tolist() for field in _ORDERS if (key := f"{name}.{field}") in tensors}
-        for name, layer in described["layers"].items()
+    layers = config["plan"]["layers"]
+    told = {
+        name: {field: tensors.pop(key) for field in ORDERS if (key := f"{name}.{field}") in tensors} for name in layers
     }
-    return described | {"layers": layers}
+    if config["format"] < 3:
+        numbers = {name: {field: order.tolist() for field, order in orders.items()} for name, orders in told.items()}
+        return Plan.from_dict(config["plan"] | {"layers": {name: layers[name] | numbers[name] for name in layers}})
+    plan = Plan.from_dict(config["plan"])
+    restored_layers = {
+        name: restored(layer, {field: content.numpy().tobytes() for field, content in told[name].items()})
+        for name, layer in plan.layers.items()
+    }
+    return replace(plan, layers=restored_layers)
 
 
 @contextmanager
@@ -183,7 +192,7 @@ def _described(directory: Path) -> Iterator[None]:
     """What the description lacks, or has otherwise, is told of its file."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, PruneError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, PruneError, bibdlib.BibdError) as error:
         raise PruneError(f"{directory / _CONFIG} does not describe a model: {error}") from error
 
 
