@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +28,8 @@ FORMAT = 1
 DESIGNS = ("bibd", "random")
 PERMUTATIONS = ("free", "groups")
 
+_ALL = "all layers"
+
 # Keeps the seeds of the random patterns of two plans apart.
 _LAYERS_AT_MOST = 1 << 16
 
@@ -45,6 +49,9 @@ class Plan:
         Weights and multiply-adds of every layer when dense.
     moves
         By module and side ("in" or "out"), the new place of each channel, where groups of channels have one order.
+    seconds
+        Time that the fit took (wall clock), by layer; where groups of channels have one order, that of "all layers".
+        Plans that differ in nothing else are equal.
     """
 
     design: str
@@ -56,6 +63,7 @@ class Plan:
     allotted: dict[str, float] = field(default_factory=dict)
     costs: dict[str, tuple[int, int]] = field(default_factory=dict)
     moves: Moves = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     def kept(self, name: str) -> tuple[int, int]:
         """Weights and multiply-adds of a layer as planned, dense or not."""
@@ -101,7 +109,19 @@ class Plan:
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The table: a header, a row a layer, the layers left dense with their reasons, the totals."""
-        yield "layer", "kind", "channels", "design", "edge", "kept", "weights", "multiply-adds", "worth kept", "why"
+        yield (
+            "layer",
+            "kind",
+            "channels",
+            "design",
+            "edge",
+            "kept",
+            "weights",
+            "multiply-adds",
+            "worth kept",
+            "fit",
+            "why",
+        )
         for name, layer in self.layers.items():
             design = str(layer.parameters) if layer.seed is None else f"random like {layer.parameters}"
             if layer.cells != (1, 1):
@@ -109,21 +129,12 @@ class Plan:
             channels = f"{layer.in_features} -> {layer.out_features}"
             worth = "" if layer.worth is None else _worth(*layer.worth, at_random=layer.density)
             cost = f"{layer.weights:,}", f"{layer.multiply_adds:,}"
-            yield (
-                name,
-                layer.kind,
-                channels,
-                design,
-                str(layer.edge),
-                f"{layer.density:.1%}",
-                *cost,
-                worth,
-                layer.reason,
-            )
+            told = str(layer.edge), f"{layer.density:.1%}", *cost, worth, self._time(name), layer.reason
+            yield name, layer.kind, channels, design, *told
         for name, reason in self.skipped.items():
             cost = (f"{self.costs[name][0]:,}", f"{self.costs[name][1]:,}") if name in self.costs else ("", "")
-            yield name, "", "", "dense", "", "100%", *cost, "", reason
-        for title, names in (("shared out", self.allotted), ("all layers", self.costs)):
+            yield name, "", "", "dense", "", "100%", *cost, "", "", reason
+        for title, names in (("shared out", self.allotted), (_ALL, self.costs)):
             if names:
                 yield self._total(title, names)
 
@@ -132,7 +143,21 @@ class Plan:
         shares = f"{kept[0] / before[0]:.1%} of weights, {kept[1] / max(before[1], 1):.1%} of multiply-adds"
         if names is self.allotted:
             shares += f"; asked {self.density:.1%} of {self.budget}, {self.allocation}"
-        return title, "", "", "", "", f"{kept[0] / before[0]:.1%}", f"{kept[0]:,}", f"{kept[1]:,}", "", shares
+        cost = f"{kept[0] / before[0]:.1%}", f"{kept[0]:,}", f"{kept[1]:,}"
+        worth, seconds = ("", "") if names is self.allotted else (self._mean_worth(), self._time(*self.seconds))
+        return title, "", "", "", "", *cost, worth, seconds, shares
+
+    def _mean_worth(self) -> str:
+        """Of the layers that were fitted, each counted alike."""
+        fitted = [(*layer.worth, layer.density) for layer in self.layers.values() if layer.worth is not None]
+        if not fitted:
+            return ""
+        kept, as_it_falls, free, at_random = np.mean(fitted, axis=0)
+        return "mean " + _worth(kept, as_it_falls, free, at_random=at_random)
+
+    def _time(self, *names: str) -> str:
+        taken = [self.seconds[name] for name in names if name in self.seconds]
+        return f"{sum(taken):.1f} s" if taken else ""
 
     def __str__(self) -> str:
         rows = list(self.rows())
@@ -229,13 +254,17 @@ def plan(
         filled = cells and permutation == "free"
         layers[name] = LayerPlan.of(found[name], allotted.choices[name], drawn, cells=filled)
     moves: Moves = {}
+    seconds: dict[str, float] = {}
     if fit and permutation == "groups":
-        layers, moves = _fitted_in_groups(model, example_inputs, layers, valued, starts, seed)
+        with _timed(seconds, _ALL):
+            layers, moves = _fitted_in_groups(model, example_inputs, layers, valued, starts, seed)
     elif fit:
-        layers = {name: layer.fitted(valued[name], starts, seed) for name, layer in layers.items()}
+        for name, layer in layers.items():
+            with _timed(seconds, name):
+                layers[name] = layer.fitted(valued[name], starts, seed)
     skipped = {name: layer.reason or allotted.refused[name] for name, layer in found.items() if name not in layers}
     costs = {name: (layer.weights, layer.multiply_adds) for name, layer in found.items()}
-    return Plan(design, density, layers, skipped, budget, allocation, allotted.densities, costs, moves)
+    return Plan(design, density, layers, skipped, budget, allocation, allotted.densities, costs, moves, seconds)
 
 
 def check_permutation(permutation: str) -> None:
@@ -256,6 +285,13 @@ def _fitted_in_groups(
     patterns = {name: layer.pattern() for name, layer in layers.items()}
     orders, fits = fit_groups(valued, patterns, groups, starts=starts, seed=seed)
     return {name: layer.fitted_in_group(fits[name]) for name, layer in layers.items()}, moves_of(groups, orders, model)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
 
 
 def _worth(kept: float, as_it_falls: float, free: float, *, at_random: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,3 +164,30 @@ def test_fitted_channels_keep_more_and_stay_a_design() -> None:
         weight = model.get_submodule(name).weight.detach().double()
         share = weight.square()[torch.from_numpy(pattern.mask())].sum() / weight.square().sum()
         assert share.item() == pytest.approx(kept)
+
+
+def test_a_plan_tells_what_its_fit_took_and_kept() -> None:
+    inputs = torch.randn(2, 1, 12, 12)
+    model = mlp()
+    free, groups, unfitted = (
+        plan(model, inputs, density=0.25, **change) for change in ({}, {"permutation": "groups"}, {"fit": False})
+    )
+    assert free.seconds.keys() == free.layers.keys()
+    assert groups.seconds.keys() == {"all layers"}
+    assert not unfitted.seconds
+    for decided in (free, groups):
+        header, *rows = decided.rows()
+        assert {len(row) for row in rows} == {len(header)}
+        total = dict(zip(header, rows[-1], strict=True))
+        assert total["fit"] == f"{sum(decided.seconds.values()):.1f} s"
+        mean = sum(layer.worth[0] for layer in decided.layers.values() if layer.worth) / len(decided.layers)
+        assert total["worth kept"].startswith(f"mean {mean:.0%} (as it falls")
+    assert "mean" not in str(unfitted)
+
+
+def test_how_long_a_fit_took_makes_no_other_plan() -> None:
+    decided = plan(mlp(), torch.randn(2, 1, 12, 12), density=0.25)
+    assert replace(decided, seconds={}) == decided
+    assert Plan.from_dict(decided.to_dict()).seconds == decided.seconds
+    older = {name: value for name, value in decided.to_dict().items() if name != "seconds"}
+    assert Plan.from_dict(older) == decided
