@@ -103,6 +103,10 @@ class Emitter:
         """The pointer that an integer is."""
         return self.builder.inttoptr(address, ir.PointerType())
 
+    def number(self, pointer: ir.Value) -> ir.Value:
+        """The integer that a pointer is."""
+        return self.builder.ptrtoint(pointer, INDEX)
+
     def lanes_on(self, table: ir.Value, place: ir.Value) -> ir.Value:
         """Which lanes take part: the bits of the 16-bit entry of a table."""
         bits = self.builder.load(self._at(table, place, BITS), typ=BITS)
@@ -240,20 +244,22 @@ def compiled(emit: Emit) -> int:
 class Call:
     """A compiled function and its last arguments; the first counts the turns, those between are given each time.
 
-    Torch's own threads call it together.
+    Torch's own threads call it together, at most so many. `held`, what arguments point to, is kept alive as long.
     """
 
-    def __init__(self, address: int, given: int, rest: Sequence[int] = ()) -> None:
-        self._address = address
+    def __init__(
+        self, address: int, given: int, rest: Sequence[int] = (), *, most: int = 1 << 30, held: object = None
+    ) -> None:
+        self._address, self._function, self._most, self._held = address, _FUNCTION(address), most, held
         self._values = (ctypes.c_int64 * (1 + given + len(rest)))(*[0] * (1 + given), *rest)
 
     def __call__(self, *given: int) -> None:
         values = type(self._values).from_buffer_copy(self._values)
         values[1 : 1 + len(given)] = list(given)
-        threads = torch.get_num_threads()
+        threads = min(torch.get_num_threads(), self._most)
         parallel = _parallel() if threads > 1 else None
         if parallel is None:
-            _FUNCTION(self._address)(values)
+            self._function(values)
         else:
             parallel(self._address, values, threads, 0)
 

@@ -41,6 +41,10 @@ COMPOSITE = False
 # Fewer rows than this are no vector worth filling: weights go into the lanes instead.
 _ROWS_AT_ONCE = 8
 _VECTORS_AT_ONCE = 128
+# Multiply-adds that one core does sooner than several, which must be woken, or fetch what the others have written.
+_ALONE, _ALONE_IN_PLANES = 2**18, 2**23
+# Weights that fit the cache of one core.
+_NEAR = 2**18
 _OPEN = 6
 _POINTWISE = Geometry((1, 1), (0, 0), (1, 1))
 
@@ -62,19 +66,19 @@ def linear(
 ) -> Tensor:
     """x (n, in_features) -> (n, out_features)."""
     rows, in_features = x.shape
-    side = unpack(indices[0]).forward
-    if rows >= _ROWS_AT_ONCE:
+    side, threads = unpack(indices[0]).forward, torch.get_num_threads()
+    weight, bias = _floats(weight), None if bias is None else _floats(bias)
+    call, scratch = _product(side, rows, in_features, out_features, threads)
+    if scratch < 0:
         planes = _columns(x)
         out = planes.new_empty(out_features, rows)
-        window = windows((1, rows), (1, 1), _POINTWISE)
-        call = _convolution(side, window, None, 1, 1, (0, rows), (0, rows))
+        call(*map(_address, (planes, weight, out, bias, None)), relu)
+        out = _transposed(out)
     else:
-        planes = _floats(x)
-        out = planes.new_empty(rows, out_features)
-        call = _application(side, rows, in_features, out_features, torch.get_num_threads())
-    weight, bias = _floats(weight), None if bias is None else _floats(bias)
-    call(*map(_address, (planes, weight, out, bias, None)), relu)
-    out = _transposed(out) if rows >= _ROWS_AT_ONCE else out
+        source = _floats(x)
+        out = source.new_empty(rows, out_features)
+        between = source.new_empty(scratch) if scratch else None
+        call(*map(_address, (source, weight, out, bias, between)), relu)
     return out if out.dtype is x.dtype else out.to(x.dtype)
 
 
@@ -194,14 +198,28 @@ def _convolution(
 
 
 @lru_cache(maxsize=4096)
-def _application(side: Side, rows: int, in_features: int, out_features: int, threads: int) -> Call:
-    """As `_convolution`, for a few rows."""
+def _product(side: Side, rows: int, in_features: int, out_features: int, threads: int) -> tuple[Call, int]:
+    """As `_convolution`, and the floats to calculate on; negative where planes are to be multiplied, not rows."""
     from iddl_prune.ops.emit import Call
-    from iddl_prune.ops.vector_code import apply
+    from iddl_prune.ops.vector_code import most
+    from iddl_prune.ops.vector_rows import apply, multiply
 
-    group = max(1, side.pieces // (4 * threads))
-    rest = -(-side.pieces // group), group, *side[:4], rows, in_features, out_features
-    return Call(apply(frozenset(side.heights), min(rows, 3)), _OPEN, rest)
+    end, highest = (rows, in_features, out_features), max(side.heights)
+    work = side.pieces * highest * side.fan_in * rows
+    if rows < _ROWS_AT_ONCE:
+        group = max(1, side.pieces // (4 * threads))
+        groups = -(-side.pieces // group)
+        few = apply(frozenset(side.heights), min(rows, 3), work > _NEAR * rows)
+        return Call(few, _OPEN, (groups, group, *side[:4], *end), most=1 if work < _ALONE else threads), 0
+    filled = -(-rows // _lanes())
+    if filled < threads and work > _ALONE_IN_PLANES:
+        return _convolution(side, windows((1, rows), (1, 1), _POINTWISE), None, 1, 1, (0, rows), (0, rows)), -1
+    vectors = min(range(most(highest), 0, -1), key=lambda n: -(-filled // (n * threads)) * (2 * n + 1))
+    turns, wide = -(-filled // vectors), vectors * _lanes()
+    held = taps, masks = windows((1, wide), (1, 1), _POINTWISE).forward(_lanes())
+    rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end
+    many = multiply(frozenset(side.heights), vectors)
+    return Call(many, _OPEN, rest, most=turns, held=held), turns * wide * (in_features + out_features)
 
 
 def _planes(window: Window, x: Tensor) -> Tensor:
@@ -263,7 +281,7 @@ def _transposed(matrix: Tensor) -> Tensor:
 def _transposition() -> Call:
     """Open are two matrices, rows and columns of the first."""
     from iddl_prune.ops.emit import Call
-    from iddl_prune.ops.vector_code import transpose
+    from iddl_prune.ops.vector_rows import transpose
 
     return Call(transpose(), 4)
 

@@ -8,21 +8,20 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from iddl_prune.ops.emit import FLOAT, INDEX, SMALL, Emitter, compiled, lanes
+from iddl_prune.ops.emit import INDEX, SMALL, Emitter, compiled, lanes
 
 __all__ = [
-    "Apply",
     "Convolve",
     "Correlate",
     "Shape",
     "Split",
-    "Transpose",
-    "apply",
     "convolve",
     "correlate",
     "height",
+    "most",
     "split",
-    "transpose",
+    "strip_at",
+    "tile",
     "width",
 ]
 
@@ -78,27 +77,6 @@ class Correlate(IntEnum):
     x_channel = auto()
 
 
-class Apply(IntEnum):
-    """Places of the arguments of `apply`."""
-
-    turn = 0
-    x = auto()
-    weight = auto()
-    out = auto()
-    bias = auto()
-    residual = auto()
-    relu = auto()
-    turns = auto()
-    group = auto()
-    strips = auto()
-    strip_count = auto()
-    inputs = auto()
-    outputs = auto()
-    rows = auto()
-    in_features = auto()
-    out_features = auto()
-
-
 class Split(IntEnum):
     """Places of the arguments of `split`."""
 
@@ -114,16 +92,6 @@ class Split(IntEnum):
     out_width = auto()
 
 
-class Transpose(IntEnum):
-    """Places of the arguments of `transpose`."""
-
-    turn = 0
-    x = auto()
-    out = auto()
-    rows = auto()
-    columns = auto()
-
-
 class Shape(NamedTuple):
     """So many outputs of a strip at so many vectors of pixels, consecutive ones or each of another image."""
 
@@ -137,10 +105,14 @@ def height() -> int:
     return 8 if lanes() == 16 else 4
 
 
+def most(outputs: int) -> int:
+    """Most vectors whose sums with so many outputs fit the registers."""
+    return min(6, 25 // outputs) if lanes() == 16 else min(4, 12 // outputs)
+
+
 def width(outputs: int, there: int) -> int:
     """Vectors taken at once with so many outputs, of so many that there are; the last turn repeats what is over."""
-    most = min(6, 25 // outputs) if lanes() == 16 else min(4, 12 // outputs)
-    widths = range(min(most, there), max(0, min(most, there) - 3), -1)
+    widths = range(min(most(outputs), there), max(0, min(most(outputs), there) - 3), -1)
     return min(widths, key=lambda vectors: -(-there // vectors) * (vectors + 1))
 
 
@@ -153,24 +125,24 @@ def convolve(shapes: frozenset[Shape]) -> int:
         with e.turns(argument[Convolve.turns]) as turn:
             start = b.mul(b.sdiv(turn, argument[Convolve.strip_count]), argument[Convolve.group])
             stop = e.least(b.add(start, argument[Convolve.group]), argument[Convolve.images])
-            strip = _strip(e, argument[Convolve.strips], b.srem(turn, argument[Convolve.strip_count]))
+            strip = strip_at(e, argument[Convolve.strips], b.srem(turn, argument[Convolve.strip_count]))
             for shape in sorted(shapes):
                 vectors = e.index(shape.vectors)
                 with b.if_then(b.icmp_signed("==", strip[-1], e.index(shape.outputs))):
                     if shape.apart:
                         with e.loop(start, stop, vectors) as image:
                             last = b.sub(argument[Convolve.images], vectors)
-                            _tile(e, argument, strip, e.least(image, last), e.index(0), shape)
+                            tile(e, argument, strip, e.least(image, last), e.index(0), shape)
                     else:
                         chunks = argument[Convolve.chunks]
                         with e.loop(start, stop) as image, e.loop(e.index(0), chunks, vectors) as chunk:
                             last = b.sub(chunks, vectors)
-                            _tile(e, argument, strip, image, e.least(chunk, last), shape)
+                            tile(e, argument, strip, image, e.least(chunk, last), shape)
 
     return compiled(emit)
 
 
-def _tile(
+def tile(
     e: Emitter,
     argument: dict[Convolve, ir.Value],
     strip: list[ir.Value],
@@ -243,7 +215,7 @@ def correlate(shapes: frozenset[tuple[int, int]]) -> int:
     def emit(e: Emitter) -> None:
         b, argument = e.builder, {name: e.argument(name) for name in Correlate}
         with e.turns(argument[Correlate.strip_count]) as turn:
-            strip = _strip(e, argument[Correlate.strips], turn)
+            strip = strip_at(e, argument[Correlate.strips], turn)
             for outputs, inputs in sorted(shapes):
                 with b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))):
                     step = argument[Correlate.group]
@@ -307,60 +279,6 @@ def _products(
 
 
 @cache
-def apply(heights: frozenset[int], rows: int) -> int:
-    """Address of the product with a few rows, so many at once: each weight is read once for them."""
-
-    def emit(e: Emitter) -> None:
-        b, argument = e.builder, {name: e.argument(name) for name in Apply}
-        with e.turns(argument[Apply.turns]) as turn:
-            first = b.mul(turn, argument[Apply.group])
-            stop = e.least(b.add(first, argument[Apply.group]), argument[Apply.strip_count])
-            with e.loop(first, stop) as which:
-                strip = _strip(e, argument[Apply.strips], which)
-                for outputs in sorted(heights):
-                    with (
-                        b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))),
-                        e.loop(e.index(0), argument[Apply.rows], e.index(rows)) as row,
-                    ):
-                        last = b.sub(argument[Apply.rows], e.index(rows))
-                        _rows(e, argument, strip, e.least(row, last), outputs, rows)
-
-    return compiled(emit)
-
-
-def _rows(
-    e: Emitter, argument: dict[Apply, ir.Value], strip: list[ir.Value], first: ir.Value, outputs: int, rows: int
-) -> None:
-    """Each output of the strip in each row: inputs gathered once, weights in the lanes."""
-    b = e.builder
-    start, inputs, fan_in, written, _ = strip
-    table = {name: e.table(argument[name]) for name in Apply}
-    weights = [e.shifted(table[Apply.weight], b.add(start, b.mul(fan_in, e.index(o)))) for o in range(outputs)]
-    x = [e.shifted(table[Apply.x], b.mul(b.add(first, e.index(r)), argument[Apply.in_features])) for r in range(rows)]
-    sums = [[e.variable(e.zero()) for _ in x] for _ in weights]
-    next_strip = b.mul(fan_in, e.index(outputs))
-    with e.loop(e.index(0), fan_in, e.index(lanes())) as i:
-        on = e.lanes_before(b.sub(fan_in, i))
-        places = e.places(table[Apply.inputs], b.add(inputs, i), on)
-        read = [e.gather(row, places, on) for row in x]
-        for o, weight in enumerate(weights):
-            e.prefetch(e.shifted(weight, b.add(i, next_strip)))
-            factor = e.load(e.shifted(weight, i), on)
-            for r, values in enumerate(read):
-                e.set(sums[o][r], e.multiply_add(factor, values, e.get(sums[o][r], e.vector)))
-    for o in range(outputs):
-        channel = e.entry(table[Apply.outputs], b.add(written, e.index(o)), SMALL)
-        for r in range(rows):
-            total = e.variable(e.sum(e.get(sums[o][r], e.vector)))
-            with e.given(argument[Apply.bias]):
-                e.set(total, e.add(e.get(total, FLOAT), e.scalar(e.shifted(table[Apply.bias], channel))))
-            with e.given(argument[Apply.relu]):
-                e.set(total, e.positive(e.get(total, FLOAT)))
-            place = b.add(b.mul(b.add(first, e.index(r)), argument[Apply.out_features]), channel)
-            b.store(e.get(total, FLOAT), e.shifted(table[Apply.out], place), align=4)
-
-
-@cache
 def split() -> int:
     """Address of the copy of planes into their phases of stride 2 by 2, a phase's unread rest left as it is."""
 
@@ -391,35 +309,7 @@ def split() -> int:
     return compiled(emit)
 
 
-@cache
-def transpose() -> int:
-    """Address of the transposition of a matrix, in squares of as many rows as a vector has lanes."""
-
-    def emit(e: Emitter) -> None:
-        b, argument, size = e.builder, {name: e.argument(name) for name in Transpose}, e.index(lanes())
-        x, out = (e.table(argument[name]) for name in (Transpose.x, Transpose.out))
-        rows, columns = argument[Transpose.rows], argument[Transpose.columns]
-        with e.turns(b.sdiv(b.add(columns, e.index(lanes() - 1)), size)) as turn, e.loop(e.index(0), rows, size) as row:
-            column = b.mul(turn, size)
-            on = e.lanes_before(b.sub(columns, column)), e.lanes_before(b.sub(rows, row))
-            places = (
-                [b.add(row, e.index(i)) for i in range(lanes())],
-                [b.add(column, e.index(i)) for i in range(lanes())],
-            )
-            square = [
-                e.load(
-                    e.shifted(x, b.add(b.mul(place, columns), column)), e.both(on[0], b.icmp_signed("<", place, rows))
-                )
-                for place in places[0]
-            ]
-            for value, place in zip(e.transposed(square), places[1], strict=True):
-                there = e.both(on[1], b.icmp_signed("<", place, columns))
-                e.store(value, e.shifted(out, b.add(b.mul(place, rows), row)), there)
-
-    return compiled(emit)
-
-
-def _strip(e: Emitter, strips: ir.Value, which: ir.Value) -> list[ir.Value]:
+def strip_at(e: Emitter, strips: ir.Value, which: ir.Value) -> list[ir.Value]:
     """First weight, first input, fan-in, first output and number of outputs of a strip."""
     first = e.builder.mul(which, e.index(5))
     return [e.entry(e.table(strips), e.builder.add(first, e.index(part)), SMALL) for part in range(5)]

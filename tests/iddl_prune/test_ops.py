@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -110,3 +111,22 @@ def test_every_number_of_rows_and_the_relu(rows: int) -> None:
     layer = BIBDLinear(23, 20, pattern=PATTERN, kernel="vector")
     x = torch.randn(rows, 23)
     torch.testing.assert_close(layer(x, relu=True), layer.to_dense()(x).relu(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 40, 130])
+def test_wide_layers_whoever_shares_the_work(rows: int, threads: int) -> None:
+    """Weights outside the caches, rows for one thread and for two, strips for two: a million of them."""
+    torch.manual_seed(0)
+    pattern = SparsePattern.from_design(1536, 1540, bibdlib.construct(7, 3, 1), edge=24)
+    layer = BIBDLinear(1536, 1540, pattern=pattern, kernel="vector")
+    x = torch.randn(rows, 1536)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x, relu=True), layer.to_dense()(x).relu(), rtol=1e-4, atol=1e-4)
