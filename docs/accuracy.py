@@ -17,7 +17,7 @@ Runs = list[dict[str, Any]]
 
 _SHOWN = ("design", "random", "balanced", "magnitude", "channels, equal weights", "narrow, equal weights")
 _ABLATION = {
-    "design": "everything",
+    "design": "nothing",
     "design, no teacher": "no distillation",
     "design, not repaired": "no repair",
     "design, not fitted": "no permutation",
@@ -66,7 +66,7 @@ def _table(what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
         for goal in goals:
             mine = [run for run in runs if (run["method"], run["goal"]) == (method, goal)]
             after, before = ([100 * run[key] for run in mine] for key in ("accuracy", "before"))
-            row.append(f"{spread(after)} ({mean(before):.1f})" if mine else "")
+            row.append(f"{spread(after)} ({mean(before):.1f})" if mine else "not run yet")
         yield f"| {' | '.join(row)} |"
 
 
