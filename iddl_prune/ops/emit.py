@@ -77,13 +77,18 @@ class Emitter:
         self.builder.branch(head)
         self.builder.position_at_end(end)
 
+    def ticket(self, place: int) -> ir.Value:
+        """The number at a place of the arguments, which counts on: no other thread gets the same."""
+        counter = self._at(self.arguments, self.index(place), INDEX)
+        return self.builder.atomic_rmw("add", counter, self.index(1), "monotonic")
+
     @contextmanager
     def turns(self, count: ir.Value) -> Iterator[ir.Value]:
         """Take the next of `count` turns that no other thread has taken, as long as there are any."""
         head, body, end = (self.builder.append_basic_block(name) for name in ("take", "turn", "done"))
         self.builder.branch(head)
         self.builder.position_at_end(head)
-        turn = self.builder.atomic_rmw("add", self.arguments, self.index(1), "monotonic")
+        turn = self.ticket(0)
         self.builder.cbranch(self.builder.icmp_signed("<", turn, count), body, end)
         self.builder.position_at_end(body)
         yield turn

@@ -217,9 +217,9 @@ def _product(side: Side, rows: int, in_features: int, out_features: int, threads
     vectors = min(range(most(highest), 0, -1), key=lambda n: -(-filled // (n * threads)) * (2 * n + 1))
     turns, wide = -(-filled // vectors), vectors * _lanes()
     held = taps, masks = windows((1, wide), (1, 1), _POINTWISE).forward(_lanes())
-    rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end
-    many = multiply(frozenset(side.heights), vectors)
-    return Call(many, _OPEN, rest, most=turns, held=held), turns * wide * (in_features + out_features)
+    rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end, 0
+    many, hands = multiply(frozenset(side.heights), vectors), min(turns, threads)
+    return Call(many, _OPEN, rest, most=hands, held=held), hands * wide * (in_features + out_features)
 
 
 def _planes(window: Window, x: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Apply(IntEnum):
 
 
 class Multiply(IntEnum):
-    """Places of the arguments of `multiply`; `scratch` has room for inputs and outputs of whole vectors of rows."""
+    """Places of the arguments of `multiply`; `scratch` has room for a turn's inputs and outputs for each thread."""
 
     turn = 0
     x = auto()
@@ -55,6 +55,7 @@ class Multiply(IntEnum):
     rows = auto()
     in_features = auto()
     out_features = auto()
+    thread = auto()
 
 
 class Transpose(IntEnum):
@@ -146,13 +147,14 @@ def multiply(heights: frozenset[int], vectors: int) -> int:
         b, argument = e.builder, {name: e.argument(name) for name in Multiply}
         inputs, outputs = argument[Multiply.in_features], argument[Multiply.out_features]
         wide, zero = e.index(vectors * lanes()), e.index(0)
+        own = b.mul(b.mul(e.ticket(Multiply.thread), wide), b.add(inputs, outputs))
+        planes = e.shifted(e.table(argument[Multiply.scratch]), own)
+        sums = e.shifted(planes, b.mul(wide, inputs))
         with e.turns(argument[Multiply.turns]) as turn:
             first = b.mul(turn, wide)
             rows = e.least(b.sub(argument[Multiply.rows], first), wide)
             x = e.shifted(e.table(argument[Multiply.x]), b.mul(first, inputs))
             out = e.shifted(e.table(argument[Multiply.out]), b.mul(first, outputs))
-            planes = e.shifted(e.table(argument[Multiply.scratch]), b.mul(first, b.add(inputs, outputs)))
-            sums = e.shifted(planes, b.mul(wide, inputs))
             with e.loop(zero, inputs, e.index(lanes())) as column, e.loop(zero, rows, e.index(lanes())) as row:
                 _square(e, (x, inputs), (planes, wide), (rows, inputs), (row, column))
             shared = {Convolve[name.name]: value for name, value in argument.items() if name.name in _SHARED}
