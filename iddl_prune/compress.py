@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from iddl_prune.convert import prune_
+from iddl_prune.convert import pattern_layers, prune_
 from iddl_prune.dependency import permute_
 from iddl_prune.errors import InvalidArgument
 from iddl_prune.importance import calibration_inputs
@@ -47,10 +47,15 @@ def compress(
     Raises
     ------
     InvalidArgument
-        If an argument breaks its rule, or no layer can be converted at this density.
+        If an argument breaks its rule, the model is sparse already, or no layer can be converted at this density.
     """
+    if pattern_layers(model):
+        raise InvalidArgument(
+            "Argument 'model' must be dense: it has sparse layers; iddl_prune.to_dense(model) has none."
+        )
     device = next((parameter.device for parameter in model.parameters()), None)
-    batches = calibration if calibration is None or isinstance(calibration, Tensor) else list(calibration)
+    is_tensor = isinstance(calibration, Tensor)
+    batches = list(calibration) if isinstance(calibration, Iterable) and not is_tensor else calibration
     decided = plan(model, example_inputs, density=density, design=design, calibration=batches, **options)
     if not decided.layers:
         raise InvalidArgument(f"Argument 'density' must leave a layer to convert, not {density}:\n{decided}")

@@ -120,13 +120,18 @@ def calibration_inputs(batches: Tensor | Iterable[Any]) -> Tensor:
     Raises
     ------
     InvalidArgument
-        If there is none.
+        If there is none, or inputs are no tensors.
     """
     if isinstance(batches, Tensor):
         return batches
+    if not isinstance(batches, Iterable):
+        raise InvalidArgument(f"Argument 'calibration' must be a batch or an iterable of batches, not {batches!r:.80}.")
     inputs = [batch[0] if isinstance(batch, tuple | list) else batch for batch in batches]
     if not inputs:
         raise InvalidArgument("Argument 'calibration' must hold at least one batch, not none.")
+    odd = next((batch for batch in inputs if not isinstance(batch, Tensor)), None)
+    if odd is not None:
+        raise InvalidArgument(f"Argument 'calibration' must hold tensors of inputs, not {type(odd).__name__}.")
     return torch.cat(inputs)
 
 

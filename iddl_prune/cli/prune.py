@@ -32,7 +32,9 @@ class Design(StrEnum):
 def prune(
     model: Annotated[str, typer.Argument(help="mlp, resnet18, any torchvision name, or package.module:factory.")],
     design: Annotated[Design, typer.Option(help="bibd (with its random control), random, or dense.")] = Design.bibd,
-    density: Annotated[float, typer.Option(help="Share of the weights a converted layer keeps.")] = 0.125,
+    density: Annotated[
+        float, typer.Option(help="Share of the budget that the converted layers keep together.")
+    ] = 0.125,
     edge: Annotated[int | None, typer.Option(help="Edge of the tiles in channels.", show_default="by width")] = None,
     budget: Annotated[str, typer.Option(metavar="|".join(BUDGETS), help="What the density counts.")] = "weights",
     allocation: Annotated[
@@ -57,7 +59,9 @@ def prune(
     ] = True,
     fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
     repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
-    calibration: Annotated[int, typer.Option(min=2, help="Training images to fit and repair by; large: fewer.")] = 768,
+    calibration: Annotated[
+        int, typer.Option(min=2, help="Training images to fit and repair by; more repair better, in more memory.")
+    ] = 768,
     data: Annotated[
         str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")
     ] = "digits",
@@ -83,7 +87,7 @@ def prune(
     refit_every: Annotated[
         int, typer.Option(min=0, help="Channels change places every so many training steps; 0: never.")
     ] = 0,
-    refit_share: Annotated[float, typer.Option(help="Share of the channels that may, at first.")] = 0.02,
+    refit_share: Annotated[float, typer.Option(help="Share of the channels that may change places, at first.")] = 0.02,
     ema: Annotated[float, typer.Option(help="Decay a step of an average of the weights; 0: the last weights.")] = 0.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many, as Lightning Fabric takes it.")] = "1",

@@ -105,3 +105,15 @@ def test_compress_is_plan_convert_repair_and_leaves_the_dense_model_alone() -> N
 def test_compress_refuses_a_density_that_leaves_nothing_to_convert() -> None:
     with pytest.raises(InvalidArgument, match=r"'density'.*(\n.*)*too narrow"):
         compress(network(), INPUTS[:2], density=0.01)
+
+
+def test_compress_refuses_a_model_that_is_sparse_already() -> None:
+    sparse = compress(network(), INPUTS[:2], density=0.25)
+    with pytest.raises(InvalidArgument, match=r"'model' must be dense.*to_dense"):
+        compress(sparse, INPUTS[:2], density=0.2)
+
+
+@pytest.mark.parametrize(("calibration", "message"), [(1000, "iterable of batches, not 1000"), ([{}], "not dict")])
+def test_compress_names_what_calibration_must_hold(calibration: object, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"'calibration'.*{message}"):
+        compress(network(), INPUTS[:2], density=0.25, calibration=calibration)
