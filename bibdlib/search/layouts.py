@@ -12,7 +12,7 @@ from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.stabilizers import Stabilizer, cyclic_stabilizers
 
-__all__ = ["Layout", "layouts"]
+__all__ = ["Layout", "common_amounts", "layouts"]
 
 _MOST = 200
 
@@ -33,13 +33,16 @@ class Layout:
         return " + ".join(f"{n} x {s.index}" for n, s in zip(self.counts, self.stabilizers, strict=True))
 
 
-def layouts(parameters: Parameters, group: PermutationGroup) -> list[Layout]:
-    """The layouts that counting does not exclude, the most promising first."""
+def layouts(
+    parameters: Parameters, group: PermutationGroup, stabilizers: list[Stabilizer] | None = None
+) -> list[Layout]:
+    """The layouts that counting does not exclude, the most promising first; by default with cyclic stabilizers."""
     p = parameters
-    usable = [s for s in cyclic_stabilizers(group) if s.index <= int(p.b) and s.log_number(p.k) >= 0]
+    possible = cyclic_stabilizers(group) if stabilizers is None else stabilizers
+    usable = [s for s in possible if s.index <= int(p.b) and s.log_number(p.k) >= 0]
     logs = np.array([s.log_number(p.k) for s in usable])
     orbit_count = len(group.pair_orbit_lengths)
-    steps = np.array([_steps(s, orbit_count) for s in usable]).reshape(len(usable), orbit_count)
+    steps = np.array([common_amounts(s, orbit_count) for s in usable]).reshape(len(usable), orbit_count)
     miss = orbit_count * (p.lam - p.lam * log(p.lam) + lgamma(p.lam + 1))
     found = []
     for tried, counts in enumerate(_partitions(int(p.b), [s.index for s in usable])):
@@ -55,7 +58,8 @@ def layouts(parameters: Parameters, group: PermutationGroup) -> list[Layout]:
     return sorted(found, key=lambda layout: -layout.log_expected)
 
 
-def _steps(stabilizer: Stabilizer, orbit_count: int) -> list[int]:
+def common_amounts(stabilizer: Stabilizer, orbit_count: int) -> list[int]:
+    """For each pair orbit the greatest common divisor of what a base block can add to it, vast if that is nothing."""
     steps = np.zeros(orbit_count, dtype=np.int64)
     np.gcd.at(steps, stabilizer.orbits, stabilizer.amounts)
     return [step or 1 << 62 for step in steps.tolist()]

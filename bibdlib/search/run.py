@@ -14,6 +14,7 @@ from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, named_group
 from bibdlib.search.annealing import Annealing
+from bibdlib.search.completion import Completion
 from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
@@ -35,6 +36,7 @@ class Method(Protocol):
 
 METHODS: dict[str, Callable[..., Method]] = {
     "annealing": Annealing,
+    "completion": Completion,
     "exact": OrbitEquations,
     "orbitals": OrbitalIncidence,
     "unions": Unions,
@@ -129,6 +131,8 @@ def search(
         A name, see `bibdlib.permutation_groups.named_group`, or a group on the v points.
     method
         "annealing": local search on the base blocks, laid out by the lengths of their orbits. Proves nothing.
+        "completion": base blocks drawn so that they fit, and the last one or two found by backtracking. For groups
+        that leave one to three base blocks with trivial stabilizer; proves nothing.
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.

@@ -7,11 +7,11 @@ import shlex
 import sys
 from dataclasses import asdict
 from functools import cache
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bibdlib import NotADesign, Parameters, verify
@@ -22,6 +22,8 @@ from bibdlib.extras import MissingExtra
 from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, search, subset_orbits
 from bibdlib.search.annealing import Annealing
+from bibdlib.search.backtracking import complete
+from bibdlib.search.completion import openings
 from bibdlib.search.orbitals import orbitals
 from bibdlib.search.stabilizers import cyclic_stabilizers, generated_stabilizers
 
@@ -60,7 +62,7 @@ def test_unions_of_orbits_make_designs(v_k_lam, group, number):
     assert search(Parameters(*v_k_lam), group, method="unions").base_blocks == result.base_blocks
 
 
-@pytest.mark.parametrize(("k", "v_lam"), [(10, (55, 4)), (10, (100, 3)), (16, (56, 6))])
+@pytest.mark.parametrize(("k", "v_lam"), [(9, (117, 2)), (10, (55, 4)), (10, (100, 3)), (16, (56, 6))])
 def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
     entry = entries(k)[v_lam]
     assert main(shlex.split(entry.origin)[1:]) == 0
@@ -68,8 +70,52 @@ def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
     assert again == {**asdict(entry), "base_blocks": [list(block) for block in entry.base_blocks]}
 
 
-def test_no_union_is_found_out_at_once():
-    assert search(Parameters(9, 4, 3), "PSL(2,8)", method="unions").exhausted
+@pytest.mark.parametrize("method", ["completion", "unions"])
+def test_no_union_is_found_out_at_once(method):
+    assert search(Parameters(9, 4, 3), "PSL(2,8)", method=method).exhausted
+
+
+@pytest.mark.parametrize(
+    ("v_k_lam", "group"),
+    [
+        ((41, 5, 1), "Z41"),
+        ((15, 3, 1), "Z15"),
+        ((43, 7, 2), "Z43"),
+        ((28, 7, 2), "3*Z9+inf"),
+    ],
+)
+def test_base_blocks_are_completed(v_k_lam, group):
+    result = search(Parameters(*v_k_lam), group, method="completion")
+    assert verify(result.design())
+    assert search(Parameters(*v_k_lam), group, method="completion").base_blocks == result.base_blocks
+
+
+@given(st.sampled_from(["Z31", "Z30:11+inf", "3*Z7:2"]), st.integers(1, 2), st.data())
+def test_what_was_taken_away_is_completed(name, levels, data):
+    s = data.draw(st.sampled_from([s for s in _stabilizers(name) if _pairs(s)]))
+    cells = data.draw(st.lists(st.sampled_from(_pairs(s)), min_size=levels, max_size=levels))
+    sizes = {sum(int(s.sizes[i]) for i in pair) for pair in cells}
+    assume(len(sizes) == 1)
+    taken = _covered(s, cells)
+    order = np.arange(len(taken))
+    left = taken.copy()
+    tables = s.sizes, s.starts, s.orbits, s.amounts
+    blocks, _ = complete(*tables, *openings(s), order, sizes.pop(), left, levels, 1_000_000)
+    assert len(blocks) == levels
+    assert (_covered(s, [[i for i in block if i >= 0] for block in blocks]) == taken).all()
+
+
+def _pairs(stabilizer):
+    return [pair for pair in combinations(range(len(stabilizer.unions)), 2) if _covered(stabilizer, [pair]).any()]
+
+
+def _covered(stabilizer, unions):
+    covered = np.zeros(len(stabilizer.group.pair_orbit_lengths), dtype=np.int64)
+    for union in unions:
+        for a, b in combinations_with_replacement(union, 2):
+            part = slice(*stabilizer.starts[a * len(stabilizer.unions) + b :][:2])
+            np.add.at(covered, stabilizer.orbits[part], stabilizer.amounts[part])
+    return covered
 
 
 @pytest.mark.parametrize(("v_k_lam", "group"), [((13, 4, 1), "Z13"), ((15, 7, 3), "Z15"), ((9, 3, 1), "2*Z4+inf")])
