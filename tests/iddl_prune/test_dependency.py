@@ -9,12 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import resnet18, resnet34, resnet50
 from torchvision.models.vgg import make_layers
 
 import bibdlib
-from iddl_prune import InvalidArgument, Plan, SparsePattern, compress, plan, prune_
+from iddl_prune import InvalidArgument, Plan, SparsePattern, compress, group_fit, plan, prune_
 from iddl_prune.dependency import ChannelGroup, Side, channel_groups, moves_of, permute_
 from iddl_prune.group_fit import fit_groups
 from tests.iddl_prune.test_plan import cifar_resnet18, mlp
@@ -50,6 +52,29 @@ class Shuffle(nn.Module):
         return self.d(self.c(self.norm(self.b(left * right))).relu())
 
 
+class Scaled(nn.Module):
+    """Channels that a graph of layers sees as free to move, but each has a factor of its own, which would stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.a(x) * torch.arange(1.0, 9.0).view(1, 8, 1, 1))
+
+
+class Doubled(nn.Module):
+    """Channels that the next layer reads twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(16, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.a(x)
+        return self.b(torch.cat([y, y.relu()], 1))
+
+
 def vgg() -> nn.Module:
     features = make_layers([8, 8, "M", 16, 16, "M", 24, 24, "M"], batch_norm=True)
     return nn.Sequential(
@@ -82,9 +107,10 @@ def relative_error(answer: torch.Tensor, expected: torch.Tensor) -> float:
         (resnet50, (3, 32, 32), 37),
         (vgg, (3, 16, 16), 7),
         (Dense, (3, 8, 8), 4),
+        (Doubled, (3, 8, 8), 1),
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1)), (3, 8, 8), 1),
     ],
-    ids=["mlp", "resnet18", "resnet34", "resnet50", "vgg16-bn", "concatenation", "depthwise"],
+    ids=["mlp", "resnet18", "resnet34", "resnet50", "vgg16-bn", "concatenation", "doubled", "depthwise"],
 )
 def test_permuted_networks_compute_the_same(make: Callable[[], nn.Module], shape: tuple[int, ...], groups: int) -> None:
     model, inputs = shaken(make()), torch.randn(2, *shape)
@@ -107,18 +133,20 @@ def test_what_cannot_move_stays() -> None:
     assert movable == {"c", "d"}
 
 
-def test_zeros_do_not_hide_what_depends_on_what() -> None:
+@pytest.mark.parametrize("zeros", [False, True])
+def test_what_the_graph_does_not_see_is_tried(zeros: bool) -> None:
     """A network that answers nothing but zeros answers them under wrong orders too."""
-
-    class Tied(Shuffle):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.a(x)
-            return self.b(y[:, :4] * y[:, 4:].roll(1, 1))
-
-    model = Tied()
-    nn.init.zeros_(model.b.weight)
-    nn.init.zeros_(model.b.bias)
+    model = Scaled()
+    if zeros:
+        nn.init.zeros_(model.b.weight)
+        nn.init.zeros_(model.b.bias)
     assert channel_groups(model, torch.randn(2, 3, 8, 8)) == ()
+
+
+@torch.no_grad()
+def test_frozen_weights_move_as_well() -> None:
+    found = channel_groups(Doubled().requires_grad_(False), torch.randn(2, 3, 8, 8))
+    assert [group.channels for group in found] == [8]
 
 
 def test_moves_are_checked_before_anything_moves() -> None:
@@ -184,20 +212,52 @@ def test_compress_by_groups_repairs_towards_the_permuted_network() -> None:
     assert errors[True] < 0.5 * errors[False]
 
 
-def test_a_planted_order_is_found_again() -> None:
-    """Two layers on one stream, masked by a design in a hidden order of its channels and tiles."""
+def planted(generator: np.random.Generator, out_order: np.ndarray, in_order: np.ndarray) -> np.ndarray:
+    """Worths under which a plane lies in tiles of edge 3, its points and blocks renamed, its channels moved."""
+    tiles = PLANE.reads[generator.permutation(7)][:, generator.permutation(7)]
+    return np.kron(tiles, np.ones((3, 3)))[out_order][:, in_order] + 0.01 * generator.random((21, 21))
+
+
+PLANE = SparsePattern.from_design(21, 21, bibdlib.construct(7, 3, 1), edge=3)
+STAY, PLACES = np.arange(21), np.arange(21)[:, None]
+
+
+def test_an_order_that_two_layers_share_is_found_again_and_the_names_of_each() -> None:
     generator = np.random.default_rng(3)
-    pattern = SparsePattern.from_design(21, 21, bibdlib.construct(7, 3, 1), edge=3)
     hidden = generator.permutation(21)
-    worth = pattern.mask()[:, hidden] + 0.01 * generator.random((21, 21))
-    places = np.arange(21)[:, None]
-    group = ChannelGroup(21, (Side("one", "in", places), Side("two", "in", places)))
-    fixed = [ChannelGroup(21, (Side(name, "out", places),)) for name in ("one", "two")]
-    _, fits = fit_groups({"one": worth, "two": worth}, {"one": pattern, "two": pattern}, [group, *fixed], starts=20)
+    worths = {name: planted(generator, STAY, hidden) for name in ("one", "two")}
+    groups = [ChannelGroup(21, (Side("one", "in", PLACES), Side("two", "in", PLACES)))]
+    groups += [ChannelGroup(21, (Side(name, "out", PLACES),)) for name in worths]
+    _, fits = fit_groups(worths, dict.fromkeys(worths, PLANE), groups, starts=40)
     for fit in fits.values():
         assert fit.kept == pytest.approx(fit.ceiling)
         assert fit.unfitted < 0.6 * fit.kept
         assert not fit.orders
+
+
+def test_sides_in_no_group_have_orders_of_their_own() -> None:
+    generator = np.random.default_rng(3)
+    worth = planted(generator, generator.permutation(21), generator.permutation(21))
+    _, fits = fit_groups({"one": worth}, {"one": PLANE}, [], starts=40)
+    assert fits["one"].orders.keys() == {"in", "out"}
+    assert fits["one"].kept == pytest.approx(fits["one"].ceiling)
+
+
+@given(st.integers(0, 999))
+def test_no_round_and_no_start_loses(seed: int) -> None:
+    """Nor where a layer reads and writes the channels of a group, so that their order has no exact best."""
+    worth = np.random.default_rng(seed).random((21, 21)) ** 8
+    group = ChannelGroup(21, (Side("one", "in", PLACES), Side("one", "out", PLACES)))
+
+    def kept(rounds: int, starts: int) -> float:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(group_fit, "_ROUNDS", rounds)
+            return fit_groups({"one": worth}, {"one": PLANE}, [group], starts=starts, seed=seed)[1]["one"].kept
+
+    by_rounds = [kept(rounds, 1) for rounds in range(1, 6)]
+    assert by_rounds == sorted(by_rounds)
+    by_starts = [kept(5, starts) for starts in range(1, 5)]
+    assert by_starts == sorted(by_starts)
 
 
 @pytest.mark.parametrize("change", [{"permutation": "all"}, {"permutation": "groups", "starts": 0}])
