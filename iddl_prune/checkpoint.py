@@ -112,6 +112,8 @@ def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn
         If a file is not there, cut short, altered, or written by a newer version.
     """
     directory = Path(directory)
+    if not (directory / _CONFIG).exists() and (inside := sorted(directory.glob(f"*/{_CONFIG}"))):
+        raise PruneError(f"{directory} holds no model itself, but {', '.join(str(path.parent) for path in inside)} do.")
     config = _read_config(directory / _CONFIG)
     with _described(directory):
         spec, weights_digest = ModelSpec.from_dict(config["model"]), config["weights"]["sha256"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from iddl_prune.errors import PruneError
+
 __all__ = ["cache_dir", "write_whole"]
 
 
@@ -15,8 +17,17 @@ def cache_dir() -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file, then take its place, so that no reader meets half a file; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write beside the file, then take its place, so that no reader meets half a file; folders are made.
+
+    Raises
+    ------
+    PruneError
+        If the file cannot be written.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except OSError as error:
+        raise PruneError(f"{path.absolute()} cannot be written: {error.strerror}.") from error

@@ -22,7 +22,7 @@ class Entry:
     dense
         Numbers that the dense layer would hold.
     pattern
-        Parameters of the design, or "random"; empty for a layer that is not sparse.
+        Parameters of the design and how many copies, or "random"; empty for a layer that is not sparse.
     kernel
         Name of the kernel that computes it; empty likewise.
     """
@@ -59,4 +59,6 @@ def _entry(name: str, module: nn.Module) -> Entry:
     taps = module.weight[0].numel()
     dense = kept + (pattern.out_features * pattern.in_features - pattern.kept) * taps
     what = str(pattern.parameters) if pattern.is_design else "random"
+    if pattern.cells != (1, 1):
+        what += " in {} x {}".format(*pattern.cells)
     return Entry(name, type(module).__name__, kept, dense, size_bytes, what, module.kernel)

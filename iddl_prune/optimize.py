@@ -8,6 +8,7 @@ import platform
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import exp, log
 from statistics import median
@@ -18,7 +19,7 @@ from torch import Tensor, fx, nn
 
 import bibdlib
 from iddl_prune.convert import pattern_layers, to_dense
-from iddl_prune.errors import InvalidArgument
+from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.files import cache_dir, write_whole
 from iddl_prune.fold import fold_norms_, fuse_ends_, traced
 from iddl_prune.layers import BIBDConv2d, BIBDLinear, PatternLayer
@@ -297,4 +298,5 @@ class _Cache:
             self.times = {}
 
     def write(self) -> None:
-        write_whole(self.path, json.dumps(self.times, indent=1).encode())
+        with suppress(PruneError):  # where nothing may be kept, the next run measures anew
+            write_whole(self.path, json.dumps(self.times, indent=1).encode())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from iddl_prune.errors import InvalidArgument, PruneError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["Preprocessing"]
 
@@ -60,14 +64,14 @@ class Preprocessing:
         Raises
         ------
         PruneError
-            If the file is not there or is no image.
+            If the file is not there, is no image, or does not say what is white.
         """
         from PIL import Image
         from torchvision.transforms.v2 import functional as image_to
 
         try:
             with Image.open(path) as image:
-                pixels = image_to.pil_to_tensor(image.convert("L" if self.grey else "RGB"))
+                pixels = image_to.pil_to_tensor(_in_8_bits(image).convert("L" if self.grey else "RGB"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             reason = getattr(error, "strerror", None) or error
             raise PruneError(f"{path} cannot be read as an image: {reason}") from error
@@ -86,3 +90,14 @@ class Preprocessing:
         """The inverse of `to_dict`."""
         rows = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
         return cls(**{**fields, **rows})
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """The image with 16 bits of grey brought to 8, which Pillow itself would cut off at white."""
+    from PIL import Image as Images
+
+    if image.mode.startswith("I;16"):
+        return Images.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise OSError(f"what is black and what is white in pixels of kind {image.mode!r} is not told")
+    return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -23,6 +24,8 @@ class _PruneFirst(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            if meant := get_close_matches(args[0], self.commands) if args else []:
+                ctx.fail(f"There is no command and no model {args[0]!r}. Did you mean {meant[0]!r}?")
             args = [_FIRST, *args]
         return super().parse_args(ctx, args)
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from torch import nn
 
@@ -62,13 +63,12 @@ def info(folder: Folder, allow_factory: AllowFactory = False) -> None:
     footers = ("all", "", f"{kept:,}", f"{dense:,}", f"{kept / dense:.1%}", f"{size_bytes:,}", "", "")
     for column, footer in zip(table.columns, footers, strict=True):
         column.footer = footer
-        column.no_wrap = True
     for column in table.columns[2:6]:
         column.justify = "right"
     for e in entries:
         figures = f"{e.kept:,}", f"{e.dense:,}", f"{e.density:.1%}", f"{e.size_bytes:,}"
         table.add_row(e.name, e.kind, *figures, e.pattern, e.kernel)
-    Console().print(table)
+    _show(table)
 
 
 def measure(
@@ -90,7 +90,7 @@ def measure(
         latencies = [figures.latency[size] for figures in found.values()]
         table.add_row(f"ms, batch {size}", *(f"{latency.median_ms:.2f}" for latency in latencies))
         table.add_row(f"p95 ms, batch {size}", *(f"{latency.p95_ms:.2f}" for latency in latencies))
-    Console().print(table)
+    _show(table)
 
 
 def optimize(
@@ -110,7 +110,7 @@ def optimize(
     table = Table(*next(rows := deployed.rows()))
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    _show(table)
 
 
 def export(
@@ -141,9 +141,8 @@ def export(
     for size in batch_size:
         latency = iddl_prune.measure.time_models(runs, (size, *shape), seconds=seconds)
         table.add_row(f"ms, batch {size}", *(f"{latency[name].median_ms:.2f}" for name in files))
-    console = Console()
-    console.print(table)
-    console.print(f"{path} gives the model's answers.", highlight=False, soft_wrap=True)
+    _show(table)
+    typer.echo(f"{path} gives the model's answers.")
 
 
 def predict(
@@ -161,6 +160,14 @@ def predict(
 def _input_shape(model: nn.Module) -> tuple[int, ...]:
     spec: ModelSpec = model.spec  # type: ignore[assignment]
     return spec.input_shape
+
+
+def _show(table: Table) -> None:
+    """Every figure whole: where the lines are too long for the screen, they go on in the next."""
+    console = Console()
+    whole = Measurement.get(console, console.options.update_width(1000), table).maximum
+    console.width = max(console.width, whole)
+    console.print(table)
 
 
 def _table(*headers: str) -> Table:

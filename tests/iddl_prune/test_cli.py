@@ -106,6 +106,32 @@ def test_a_folder_that_holds_no_model_is_one_clear_line(verb: str, tmp_path: Pat
     assert "config.json cannot be read" in result.output
 
 
+def test_the_folder_above_names_those_that_hold_models(output: Path) -> None:
+    result = run("info", output)
+    assert result.exit_code == 2
+    assert f"holds no model itself, but {output / 'bibd'}, {output / 'random'} do." in result.output
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_line(output: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("export", output / "bibd", "--output", tmp_path / "file" / "net.onnx", "--seconds", 0)
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file' / 'net.onnx'} cannot be written: " in result.output
+
+
+def test_no_figure_is_cut_where_the_screen_is_narrow(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    told = run("info", output / "bibd")
+    assert "…" not in told.output
+    assert f"{sum(p.numel() for p in from_pretrained(output / 'bibd').parameters()):,}" in told.output
+
+
+def test_a_mistyped_verb_is_told() -> None:
+    result = run("infos", "some/folder")
+    assert result.exit_code == 2
+    assert "no model 'infos'. Did you mean 'info'?" in result.output
+
+
 def test_the_verb_may_be_left_out() -> None:
     told = [run(*arguments).output for arguments in (("mlp", "--edge", "0"), ("prune", "mlp", "--edge", "0"))]
     assert told[0] == told[1]

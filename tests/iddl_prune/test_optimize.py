@@ -134,6 +134,15 @@ def test_times_are_measured_once_a_machine_and_shape(
     assert {choice.kernel for choice in optimize_(twin, X, batch_sizes=(2,)).layers.values()} == {"gather"}
 
 
+def test_a_cache_that_cannot_be_written_hinders_nothing(
+    sparse: nn.Module, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.touch()
+    monkeypatch.setenv("IDDL_CACHE", str(cache))
+    force(monkeypatch, "gather")
+    assert {choice.kernel for choice in optimize_(sparse, X, batch_sizes=(2,)).layers.values()} == {"gather"}
+
+
 def test_a_model_whose_course_depends_on_its_input_keeps_its_norms(sparse: nn.Module) -> None:
     class Wavering(nn.Module):
         def __init__(self, inner: nn.Module) -> None:

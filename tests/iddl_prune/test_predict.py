@@ -1,5 +1,6 @@
 """An image file is seen as the images of training were; a file that is no image is named."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -52,6 +53,22 @@ def test_larger_files_and_colours_are_brought_to_size(digits, tmp_path):
     read = how.read(tmp_path / "wide.png")
     assert read.shape == (1, 8, 8)
     torch.testing.assert_close(read, torch.full((1, 8, 8), white))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_of_grey_are_as_bright_as_eight(suffix, digits, tmp_path):
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    Image.fromarray(grey).save(tmp_path / f"8.{suffix}")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / f"16.{suffix}")
+    read = [digits.preprocessing.read(tmp_path / f"{bits}.{suffix}") for bits in (8, 16)]
+    assert torch.equal(*read)
+    assert read[0].unique().numel() == 64
+
+
+def test_an_image_that_does_not_say_what_is_white_is_refused(digits, tmp_path):
+    Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)).save(tmp_path / "floats.tif")
+    with pytest.raises(PruneError, match=r"floats.tif cannot be read as an image: .* pixels of kind 'F'"):
+        digits.preprocessing.read(tmp_path / "floats.tif")
 
 
 def test_colour_is_normalised_channel_by_channel(tmp_path):
