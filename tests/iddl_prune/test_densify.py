@@ -32,9 +32,10 @@ def test_every_step_is_a_design_and_only_what_was_kept_goes_on():
     dense = nn.Sequential(nn.Linear(64, 52), nn.ReLU(), nn.Linear(52, 40), nn.ReLU(), nn.Linear(40, 10))
     x = torch.randn(32, 64)
     before = {key: t.clone() for key, t in dense.state_dict().items()}
-    seen, told = [], []
+    seen, told, asked = [], [], []
 
     def cut(model: nn.Module, density: float) -> nn.Module:
+        asked.append(density)
         seen.append([round((layer.weight != 0).float().mean().item(), 2) for layer in (model[0], model[2])])
         return compress(model, x[:2], density=density, edge=1, repair=False)
 
@@ -44,6 +45,7 @@ def test_every_step_is_a_design_and_only_what_was_kept_goes_on():
 
     sparse = gradually(dense, 0.2, 3, compress=cut, tune=tune)
     assert told == [1, 2]
+    assert tuple(asked) == densities(0.2, 3)
     assert seen[0] == [1, 1]
     assert seen[1] == pytest.approx([0.44, 0.44], abs=0.06)
     assert all(0.12 < share < 0.27 for share in seen[2])  # the second pattern has some of the places cut by the first

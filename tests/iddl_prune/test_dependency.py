@@ -243,6 +243,17 @@ def test_sides_in_no_group_have_orders_of_their_own() -> None:
     assert fits["one"].kept == pytest.approx(fits["one"].ceiling)
 
 
+def test_channels_that_a_layer_reads_twice_count_in_both_places() -> None:
+    generator = np.random.default_rng(3)
+    pattern = SparsePattern.from_design(42, 21, bibdlib.construct(7, 3, 1), edge=3)
+    twice = np.stack([STAY, STAY + 21], axis=1)
+    worth = np.where(np.arange(42) < 21, 0, pattern.mask())
+    worth = worth[:, np.concatenate([STAY, 21 + generator.permutation(21)])]
+    groups = [ChannelGroup(21, (Side("one", "in", twice),)), ChannelGroup(21, (Side("one", "out", PLACES),))]
+    _, fits = fit_groups({"one": worth.astype(float)}, {"one": pattern}, groups, starts=10)
+    assert fits["one"].kept == pytest.approx(1)
+
+
 @given(st.integers(0, 999))
 def test_no_round_and_no_start_loses(seed: int) -> None:
     """Nor where a layer reads and writes the channels of a group, so that their order has no exact best."""
