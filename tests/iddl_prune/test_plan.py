@@ -115,6 +115,19 @@ def test_random_plan_has_the_same_degrees_and_no_design() -> None:
     assert isinstance(model[1], BIBDLinear)
 
 
+def test_every_layer_and_every_seed_draws_its_own_random_pattern() -> None:
+    layers = [nn.Linear(36, 36) for _ in range(4)]
+    model = nn.Sequential(*layers)
+    digests = {
+        layer.pattern().digest
+        for seed in (0, 1)
+        for layer in plan(
+            model, torch.randn(2, 36), density=0.4, edge=1, design="random", fit=False, seed=seed
+        ).layers.values()
+    }
+    assert len(digests) == 2 * (len(layers) - 1)
+
+
 def test_plan_survives_json() -> None:
     decided = plan(cifar_resnet18(), torch.randn(1, 3, 32, 32), density=0.125, design="random", starts=1)
     assert Plan.from_dict(json.loads(json.dumps(decided.to_dict()))) == decided
