@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from accuracy import PICTURES, accuracy, spread
+from fit import fit, orders, which_design
+from tables import table
 
 __all__ = ["results"]
 
@@ -21,7 +23,19 @@ def results(folder: Path) -> str:
         "The machine has two cores, no GPU, and was never quiet: trust ratios taken in one run, not seconds.",
         "",
     ]
-    for section in (_seed_table, _speed, _memory, accuracy, _repair, _designs, _coverage, _gpu):
+    for section in (
+        _seed_table,
+        _speed,
+        _memory,
+        accuracy,
+        _repair,
+        fit,
+        orders,
+        which_design,
+        _designs,
+        _coverage,
+        _gpu,
+    ):
         lines += [*section(folder), ""]
     return "\n".join(lines)
 
@@ -38,7 +52,7 @@ def _seed_table(folder: Path) -> Iterator[str]:
     yield ""
     header = "model", "data", "epochs", "time", "accuracy", "theirs", "weights", "multiply-adds", "FLOPs"
     theirs = rows["seeds"]
-    yield from _table(
+    yield from table(
         header,
         (
             (
@@ -87,7 +101,7 @@ def _repair(folder: Path) -> Iterator[str]:
         seconds, peak = (max(run[what] for run in mine) for what in ("repair_cpu_s", "peak_bytes"))
         told = f"{renewed} %", f"{repaired} %", str(len(mine)), f"{seconds:.0f} s", f"{peak / 1e9:.1f} GB"
         rows.append((case[0], str(case[1] or "largest"), str(case[2]), *told))
-    yield from _table(header, rows)
+    yield from table(header, rows)
 
 
 def _speed(folder: Path) -> Iterator[str]:
@@ -113,7 +127,7 @@ def _speed(folder: Path) -> Iterator[str]:
                 (name, case, f"{dense:.2f}", ms, f"**{result['ratio']:.2f}**", f"{1 / result['share']:.1f}", *others)
             )
     header = "", "case", "dense, ms", "iddl, ms", "times faster", "ideal", "CSR", "BSR", "fewer channels"
-    yield from _table(header, rows)
+    yield from table(header, rows)
     if "density" in data:
         yield ""
         yield f"![Speed-up against density]({_density_plot(data['density']['results'])})"
@@ -151,7 +165,7 @@ def _memory(folder: Path) -> Iterator[str]:
     rows.append(("indices", "", f"{data['held']['indices, vector'] / 1e6:.1f}"))
     peaks = ((what, *(sides[side] for side in ("dense", "sparse, vector"))) for what, sides in data["peak"].items())
     rows += [(f"peak of a {what}", f"{dense / 1e6:.0f}", f"{sparse / 1e6:.0f}") for what, dense, sparse in peaks]
-    yield from _table(("", "dense", "sparse"), rows)
+    yield from table(("", "dense", "sparse"), rows)
 
 
 def _gpu(folder: Path) -> Iterator[str]:
@@ -169,7 +183,7 @@ def _gpu(folder: Path) -> Iterator[str]:
     yield "`python benchmarks/gpu.py`"
     yield ""
     runs = {key: run for key, run in data["runs"].items() if run.get("times_faster")}
-    yield from _table(
+    yield from table(
         ("run", "times faster", "of the floor"),
         (
             (key, f"{run['times_faster']:.2f}", f"{run['fraction_of_floor']:.0%}" if "fraction_of_floor" in run else "")
@@ -186,7 +200,7 @@ def _designs(folder: Path) -> Iterator[str]:
     yield ""
     yield "`python benchmarks/designs.py --sage PYTHON`"
     yield ""
-    yield from _table(
+    yield from table(
         ("design", "bibdlib", "SageMath", "times faster"),
         (
             (
@@ -215,15 +229,7 @@ def _coverage(folder: Path) -> Iterator[str]:
         for reach, counts in data[side].items():
             told = (" / ".join(str(counts[kind][v]) for v in ("built", "impossible", "unknown")) for kind in kinds)
             rows.append((name, reach.replace("<=", "≤"), *told))
-    yield from _table(("", "", *(kind.replace("lam", "λ") for kind in kinds)), rows)
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    header = list(header)
-    yield f"| {' | '.join(header)} |"
-    yield "|---|" + "--:|" * (len(header) - 1)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
+    yield from table(("", "", *(kind.replace("lam", "λ") for kind in kinds)), rows)
 
 
 def _read(path: Path) -> dict[str, Any]:
