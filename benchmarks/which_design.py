@@ -25,7 +25,6 @@ from rich.console import Console
 import bibdlib
 from iddl_prune import SparsePattern
 from iddl_prune.assign import fit
-from iddl_prune.choice import room
 from iddl_prune.data import load
 from iddl_prune.files import write_whole
 from iddl_prune.importance import worths
@@ -83,7 +82,7 @@ def unlike_each_other(parameters: tuple[int, int, int], count: int) -> Iterator[
 def fits(worth: npt.NDArray[np.float64], designs: list[bibdlib.Design], cells: bool) -> dict[str, Any]:
     """Shares of worth kept, a row a design, a column a start; and what a choice among the designs is worth."""
     n, (out_features, in_features) = len(designs), worth.shape
-    copies = room(in_features, out_features, 1, designs[0].parameters) if cells else (1, 1)
+    copies = (out_features // designs[0].b, in_features // designs[0].v) if cells else (1, 1)
     kept = np.empty((n, n))
     start = time.perf_counter()
     for i, design in enumerate(designs):
