@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,13 @@ from iddl_prune.run import SCHEDULES
 __all__ = ["prune"]
 
 
+# The options in groups, as --help prints them.
+_pattern, _data, _training, _machine = (
+    partial(typer.Option, rich_help_panel=title)
+    for title in ("Pattern", "Model and data", "Training", "Machine and output")
+)
+
+
 class Design(StrEnum):
     """What connects the layers."""
 
@@ -31,74 +39,66 @@ class Design(StrEnum):
 
 def prune(
     model: Annotated[str, typer.Argument(help="mlp, resnet18, any torchvision name, or package.module:factory.")],
-    design: Annotated[Design, typer.Option(help="bibd (with its random control), random, or dense.")] = Design.bibd,
-    density: Annotated[
-        float, typer.Option(help="Share of the budget that the converted layers keep together.")
-    ] = 0.125,
-    edge: Annotated[int | None, typer.Option(help="Edge of the tiles in channels.", show_default="by width")] = None,
-    budget: Annotated[str, typer.Option(metavar="|".join(BUDGETS), help="What the density counts.")] = "weights",
+    design: Annotated[Design, _pattern(help="bibd (with its random control), random, or dense.")] = Design.bibd,
+    density: Annotated[float, _pattern(help="Share of the budget that the converted layers keep together.")] = 0.125,
+    edge: Annotated[int | None, _pattern(help="Edge of the tiles in channels.", show_default="by width")] = None,
+    budget: Annotated[str, _pattern(metavar="|".join(BUDGETS), help="What the density counts.")] = "weights",
     allocation: Annotated[
-        str, typer.Option(metavar="|".join(ALLOCATIONS), help="How it is shared out among the layers.")
+        str, _pattern(metavar="|".join(ALLOCATIONS), help="How it is shared out among the layers.")
     ] = "uniform",
     override: Annotated[
         list[str] | None,
-        typer.Option(metavar="LAYER=DENSITY[:EDGE]", help="For layers of this name or glob; may be given again."),
+        _pattern(metavar="LAYER=DENSITY[:EDGE]", help="For layers of this name or glob; may be given again."),
     ] = None,
-    importance: Annotated[
-        str, typer.Option(metavar="|".join(IMPORTANCES), help="What a weight is worth.")
-    ] = "activation",
+    importance: Annotated[str, _pattern(metavar="|".join(IMPORTANCES), help="What a weight is worth.")] = "activation",
     permutation: Annotated[
         str,
-        typer.Option(
+        _pattern(
             metavar="|".join(PERMUTATIONS), help="Channels in an order of each layer, or of each dependency group."
         ),
     ] = "free",
     cells: Annotated[
         bool,
-        typer.Option("--cells/--one-design", help="Fill a layer with copies of its design, or spread one over it."),
+        _pattern("--cells/--one-design", help="Fill a layer with copies of its design, or spread one over it."),
     ] = True,
-    fit: Annotated[bool, typer.Option(help="Fit the channels to the design, or lay it as it falls.")] = True,
-    repair: Annotated[bool, typer.Option(help="Re-solve the kept weights by least squares.")] = True,
+    fit: Annotated[bool, _pattern(help="Fit the channels to the design, or lay it as it falls.")] = True,
+    repair: Annotated[bool, _pattern(help="Re-solve the kept weights by least squares.")] = True,
     calibration: Annotated[
-        int, typer.Option(min=2, help="Training images to fit and repair by; more repair better, in more memory.")
+        int, _pattern(min=2, help="Training images to fit and repair by; more repair better, in more memory.")
     ] = 768,
-    data: Annotated[
-        str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")
-    ] = "digits",
-    data_dir: Annotated[Path, typer.Option(help="Where torchvision's data sets are.")] = Path("data"),
-    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
+    data: Annotated[str, _data(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")] = "digits",
+    data_dir: Annotated[Path, _data(help="Where torchvision's data sets are.")] = Path("data"),
+    download: Annotated[bool, _data("--download", help="Fetch the data set if it is not there.")] = False,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="A trained dense model: safetensors or a state dict.", show_default="train one first"),
+        _data(help="A trained dense model: safetensors or a state dict.", show_default="train one first"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning.")] = 6,
-    dense_epochs: Annotated[int, typer.Option(min=0, help="Epochs of the dense model, if it is to be trained.")] = 8,
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of fine-tuning.")] = 0.02,
-    dense_lr: Annotated[float, typer.Option(help="The same of the dense model, if it is to be trained.")] = 0.05,
-    distillation: Annotated[
-        float, typer.Option(help="Share of the loss that asks for the dense model's answers.")
-    ] = 0.5,
+    epochs: Annotated[int, _training(min=0, help="Epochs of fine-tuning.")] = 6,
+    dense_epochs: Annotated[int, _training(min=0, help="Epochs of the dense model, if it is to be trained.")] = 8,
+    batch_size: Annotated[int, _training(min=1)] = 64,
+    lr: Annotated[float, _training(help="Peak learning rate of fine-tuning.")] = 0.02,
+    dense_lr: Annotated[float, _training(help="The same of the dense model, if it is to be trained.")] = 0.05,
+    distillation: Annotated[float, _training(help="Share of the loss that asks for the dense model's answers.")] = 0.5,
     schedule: Annotated[
-        str, typer.Option(metavar="|".join(SCHEDULES), help="How the learning rate goes on from its peak.")
+        str, _training(metavar="|".join(SCHEDULES), help="How the learning rate goes on from its peak.")
     ] = "cosine",
-    steps: Annotated[int, typer.Option(min=1, help="Steps in which the density is reached, by denser designs.")] = 1,
-    step_epochs: Annotated[int, typer.Option(min=0, help="Epochs of training after each step but the last.")] = 1,
+    steps: Annotated[int, _training(min=1, help="Steps in which the density is reached, by denser designs.")] = 1,
+    step_epochs: Annotated[int, _training(min=0, help="Epochs of training after each step but the last.")] = 1,
     refit_every: Annotated[
-        int, typer.Option(min=0, help="Channels change places every so many training steps; 0: never.")
+        int, _training(min=0, help="Channels change places every so many training steps; 0: never.")
     ] = 0,
-    refit_share: Annotated[float, typer.Option(help="Share of the channels that may change places, at first.")] = 0.02,
-    ema: Annotated[float, typer.Option(help="Decay a step of an average of the weights; 0: the last weights.")] = 0.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
-    devices: Annotated[str, typer.Option(help="How many, as Lightning Fabric takes it.")] = "1",
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 0,
+    refit_share: Annotated[float, _training(help="Share of the channels that may change places, at first.")] = 0.02,
+    ema: Annotated[float, _training(help="Decay a step of an average of the weights; 0: the last weights.")] = 0.0,
+    device: Annotated[str, _machine(help="auto, cpu, cuda, mps.")] = "auto",
+    devices: Annotated[str, _machine(help="How many, as Lightning Fabric takes it.")] = "1",
+    precision: Annotated[str, _machine(help="32-true, bf16-mixed, 16-mixed.")] = "32-true",
+    workers: Annotated[int, _machine(min=0, help="Processes that read images ahead.")] = 0,
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the results.", show_default="runs/MODEL-DATA-DESIGN")
+        Path | None, _machine(help="Folder of the results.", show_default="runs/MODEL-DATA-DESIGN")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="One epoch each, short timing: does everything work?")] = False,
+    seed: Annotated[int, _machine(min=0)] = 0,
+    resume: Annotated[bool, _machine("--resume", help="Go on where an interrupted run stopped.")] = False,
+    quick: Annotated[bool, _machine("--quick", help="One epoch each, short timing: does everything work?")] = False,
 ) -> None:
     """Connect a dense model by a design, fine-tune it, and measure it beside the dense and a random one."""
     console = Console()
