@@ -67,7 +67,7 @@ pyplot.show()
 # %%
 # Below are the weights that each keeps, rows and columns in the design's own order, the darker the larger. The first
 # two are one design in the same places, with other channels on them: the large weights have gathered under it. The
-# third is a design in each of the cells between the lines.
+# third is a design in each of the columns between the lines, which only some of the blocks join.
 
 figure, axes = pyplot.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
 for ax, (title, pattern) in zip(axes, patterns.items(), strict=True):

@@ -83,6 +83,7 @@ def allocate(
     allocation: str = "uniform",
     overrides: Mapping[str, Override] | None = None,
     worth: Worths | None = None,
+    cells: bool = True,
 ) -> Allotment:
     """Share out the weights, or the multiply-adds, of the layers that may be converted.
 
@@ -109,6 +110,8 @@ def allocate(
         By layer. Their share is taken first.
     worth
         Worth of each layer's weights, shape (out, in); for "sensitivity".
+    cells
+        Whether a layer may be filled with copies of its design; else one is spread over it.
 
     Raises
     ------
@@ -128,13 +131,15 @@ def allocate(
             raise InvalidArgument(
                 f"Argument 'overrides' must leave other layers a share of the density {density}, not take {taken:.3g}."
             )
-        densities = told | _SHARES[allocation](free, edges, budget, left, worth or {})
+        densities = told | _SHARES[allocation](free, edges, cells, budget, left, worth or {})
         choices = {
-            name: _choose(layers[name], share, edges[name]) for name, share in densities.items() if share < DENSE
+            name: choose(*_widths(layers[name]), share, edges[name], cells)
+            for name, share in densities.items()
+            if share < DENSE
         }
         if allocation != "uniform":
             choices |= {
-                name: nearest(layers[name].in_features, layers[name].out_features, densities[name], edges[name] or 1)
+                name: nearest(*_widths(layers[name]), densities[name], edges[name] or 1, cells)
                 for name, choice in choices.items()
                 if choice is None and name in free
             }
@@ -142,15 +147,14 @@ def allocate(
         if not narrow:
             break
         for name in narrow:
-            layer = layers[name]
-            reason = refusal(layer.in_features, layer.out_features, densities[name], edges[name])
+            reason = refusal(*_widths(layers[name]), densities[name], edges[name], cells)
             if name in told:
                 raise InvalidArgument(f"Argument 'overrides' must give {name!r} a density it can have: {reason}.")
             refused[name] = reason
             del free[name]
     refused |= dict.fromkeys(densities.keys() - choices.keys(), "given all its weights")
     found = {name: choice for name, choice in choices.items() if choice is not None}
-    _move_to_nearest_(found, {name: layers[name] for name in free}, densities, edges, costs, density)
+    _move_to_nearest_(found, free, densities, edges, cells, costs, density)
     return Allotment(densities, found, refused)
 
 
@@ -190,19 +194,19 @@ Shares = dict[str, float]
 Edges = Mapping[str, int | None]
 
 
-def _uniform(free: Layers, edges: Edges, budget: str, left: float, worths: Worths) -> Shares:
+def _uniform(free: Layers, edges: Edges, cells: bool, budget: str, left: float, worths: Worths) -> Shares:
     total = sum(_cost(layer, budget) for layer in free.values())
     return dict.fromkeys(free, min(1.0, round(left / total, 12)) if total else 1.0)
 
 
-def _erk(free: Layers, edges: Edges, budget: str, left: float, worths: Worths) -> Shares:
+def _erk(free: Layers, edges: Edges, cells: bool, budget: str, left: float, worths: Worths) -> Shares:
     raw = {
         name: (layer.in_features + layer.out_features + sum(layer.taps)) / layer.weights for name, layer in free.items()
     }
-    return _met(free, edges, budget, left, lambda name, factor: raw[name] * factor)
+    return _met(free, edges, cells, budget, left, lambda name, factor: raw[name] * factor)
 
 
-def _sensitivity(free: Layers, edges: Edges, budget: str, left: float, worths: Worths) -> Shares:
+def _sensitivity(free: Layers, edges: Edges, cells: bool, budget: str, left: float, worths: Worths) -> Shares:
     rates = {}
     for name, layer in free.items():
         ascending = np.sort(worths[name], axis=None)
@@ -211,21 +215,23 @@ def _sensitivity(free: Layers, edges: Edges, budget: str, left: float, worths: W
     def share(name: str, factor: float) -> float:
         return 1 - float(np.searchsorted(rates[name], 1 / factor)) / rates[name].size
 
-    return _met(free, edges, budget, left, share)
+    return _met(free, edges, cells, budget, left, share)
 
 
-_SHARES: dict[str, Callable[[Layers, Edges, str, float, Worths], Shares]] = {
+_SHARES: dict[str, Callable[[Layers, Edges, bool, str, float, Worths], Shares]] = {
     "uniform": _uniform,
     "erk": _erk,
     "sensitivity": _sensitivity,
 }
 
 
-def _met(free: Layers, edges: Edges, budget: str, left: float, share: Callable[[str, float], float]) -> Shares:
+def _met(
+    free: Layers, edges: Edges, cells: bool, budget: str, left: float, share: Callable[[str, float], float]
+) -> Shares:
     """The shares at the factor at which they cost what is left, none below its layer's sparsest design."""
     lowest = {}
     for name, layer in free.items():
-        sparsest = nearest(layer.in_features, layer.out_features, _SPARSE, edges[name] or 1)
+        sparsest = nearest(*_widths(layer), _SPARSE, edges[name] or 1, cells)
         lowest[name] = 1.0 if sparsest is None else sparsest.density
 
     def shares(log_factor: float) -> Shares:
@@ -245,16 +251,19 @@ def _move_to_nearest_(
     free: Layers,
     densities: Shares,
     edges: Edges,
+    cells: bool,
     costs: Mapping[str, float],
     density: float,
 ) -> None:
     """Take the next design up or down wherever that brings the total nearest to what is asked, until it is near."""
-    ladders = {
-        name: alternatives(free[name].in_features, free[name].out_features, densities[name], edges[name])
-        for name in free.keys() & choices.keys()
-    }
     asked = density * sum(costs[name] for name in densities)
     over = sum(costs[name] * (choices[name].density if name in choices else 1.0) for name in densities) - asked
+    if abs(over) <= _NEAR * asked:
+        return
+    ladders = {
+        name: alternatives(*_widths(free[name]), densities[name], edges[name], cells)
+        for name in free.keys() & choices.keys()
+    }
     while abs(over) > _NEAR * asked:
         moves = [
             (over + costs[name] * (choice.density - choices[name].density), name, choice)
@@ -278,5 +287,5 @@ def _cost(layer: Surveyed, budget: str) -> float:
     return float(layer.weights if budget == "weights" else layer.multiply_adds)
 
 
-def _choose(layer: Surveyed, density: float, edge: int | None) -> Choice | None:
-    return choose(layer.in_features, layer.out_features, density, edge)
+def _widths(layer: Surveyed) -> tuple[int, int]:
+    return layer.in_features, layer.out_features

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import bibdlib
 from iddl_prune.assign import fit as fit_pattern
-from iddl_prune.choice import Choice, room
+from iddl_prune.choice import Choice
 from iddl_prune.group_fit import LayerFit
-from iddl_prune.pattern import SparsePattern
+from iddl_prune.pattern import SparsePattern, told_cells
 from iddl_prune.survey import Surveyed
 
 __all__ = ["LayerPlan"]
@@ -34,11 +36,12 @@ class LayerPlan:
         freely; None if nothing was fitted.
     places
         How often each weight is used for one input: output pixels of a convolution, tokens of a linear layer.
-    cells
-        Rows and columns (S, T) of cells, each with a copy of the design.
+    cells, lists
+        Copies of the design on each column of points, and columns (S, T); number of blocks of the pattern, None for as
+        many as the copies have, as in `SparsePattern.from_design`.
     points, blocks
-        In a cell, point x plays point points[..., x] of the design, likewise the blocks: a cell after the other,
-        S T v and S T b numbers; empty if each plays its own.
+        Other names for the points of each copy and the blocks of each column, as `SparsePattern.relabelled` takes them,
+        flat: S T v and T B numbers; empty if all stay as they fall.
     """
 
     kind: str
@@ -58,13 +61,11 @@ class LayerPlan:
     cells: tuple[int, int] = (1, 1)
     points: tuple[int, ...] = ()
     blocks: tuple[int, ...] = ()
+    lists: int | None = None
 
     @classmethod
-    def of(cls, layer: Surveyed, choice: Choice, seed: int | None = None, *, cells: bool = False) -> LayerPlan:
-        """The design of a choice laid over a layer as it falls, or with a seed the random control.
-
-        With `cells`, the layer is filled with as many copies of the design as there is room for.
-        """
+    def of(cls, layer: Surveyed, choice: Choice, seed: int | None = None) -> LayerPlan:
+        """The design of a choice laid over a layer as it falls, or with a seed the random control."""
         p = choice.parameters
         return cls(
             layer.kind,
@@ -78,8 +79,32 @@ class LayerPlan:
             choice.reason,
             seed=seed,
             places=layer.places,
-            cells=room(layer.in_features, layer.out_features, choice.edge, p) if cells else (1, 1),
+            cells=choice.cells,
+            lists=choice.lists,
         )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], form: int) -> LayerPlan:
+        """What `asdict` told, lists for tuples, in a plan of this form."""
+        told: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        layer = cls(**told)
+        if form < 2 and layer.blocks:
+            # The blocks of each copy had an order of their own.
+            copies, columns = layer.cells
+            orders = np.reshape(layer.blocks, (copies, columns, -1)).swapaxes(0, 1)
+            starts = np.arange(copies)[:, None] * orders.shape[2]
+            layer = replace(layer, blocks=tuple((orders + starts).ravel().tolist()))
+        return layer
+
+    @property
+    def design(self) -> str:
+        """What is laid over the layer, in words."""
+        told = str(self.parameters) if self.seed is None else f"random like {self.parameters}"
+        if self.cells == (1, 1):
+            return told
+        copies, columns = self.cells
+        b = copies * int(self.parameters.b)
+        return f"{told} in {told_cells(self.cells, columns * b // (self.lists or b))}"
 
     @property
     def parameters(self) -> bibdlib.Parameters:
@@ -90,7 +115,7 @@ class LayerPlan:
         """The pattern, built anew: the design spread over the layer, or its random control, its channels in order."""
         design = bibdlib.construct(self.v, self.k, self.lam)
         pattern = SparsePattern.from_design(
-            self.in_features, self.out_features, design, edge=self.edge, cells=self.cells
+            self.in_features, self.out_features, design, edge=self.edge, cells=self.cells, lists=self.lists
         )
         if self.seed is not None:
             pattern = pattern.random(self.seed)

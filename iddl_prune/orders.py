@@ -49,12 +49,15 @@ def restored(layer: LayerPlan, content: Mapping[str, bytes]) -> LayerPlan:
 def _labels(layer: LayerPlan) -> dict[str, list[Integers]]:
     """What is put in order: numbers that are equal for things alike, a row for each order."""
     falls = replace(layer, in_order=(), out_order=(), points=(), blocks=()).pattern()
-    cells = [falls.cell(*cell) for cell in np.ndindex(falls.cells)]
+    copies, columns = falls.cells
     return {
         "in_order": [falls.in_groups],
         "out_order": [falls.out_groups],
-        "points": [np.arange(layer.v)] * len(cells),
-        "blocks": [np.unique(cell, axis=0, return_inverse=True)[1].ravel() for cell in cells],
+        "points": [np.arange(layer.v)] * (copies * columns),
+        "blocks": [
+            np.unique(np.column_stack([copy, reads]), axis=0, return_inverse=True)[1].ravel()
+            for copy, reads in zip(falls.copies, falls.by_column.swapaxes(0, 1), strict=True)
+        ],
     }
 
 

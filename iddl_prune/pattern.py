@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import bibdlib
 from iddl_prune.errors import InvalidArgument
 
-__all__ = ["SparsePattern", "nearly_equal_groups"]
+__all__ = ["SparsePattern", "nearly_equal_groups", "told_cells"]
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -35,11 +35,11 @@ class SparsePattern:
     out_groups
         Block of each output channel, shape (out_features,), values 0..b-1, each at least once.
     parameters
-        Those of the design that each cell is, or None where they are no design (the random control).
+        Those of the design of which the cells are copies, or None where they are no design (the random control).
     cells
-        Rows and columns (S, T) of cells: the blocks fall into S runs, the points into T runs, and where a run of
-        blocks meets a run of points stands a design of its own. A column of cells, S designs on the same points, is
-        itself one with S times the lam.
+        Numbers (S, T): the points fall into T columns, and on the points of each column stand S copies of the design,
+        together one with S times the lam. A block of the pattern joins blocks of several columns, of each column one at
+        most: of every column where the copies have as many blocks as the pattern, else of some.
 
     Raises
     ------
@@ -68,9 +68,9 @@ class SparsePattern:
             raise InvalidArgument(
                 f"Argument 'out_groups' must give each of the {len(self.blocks)} blocks to a channel."
             )
-        for size, parts in zip(self.reads.shape, self.cells, strict=True):
-            if parts < 1 or size % parts:
-                raise InvalidArgument(f"Argument 'cells' must divide the blocks and the points, not {self.cells}.")
+        copies, columns = self.cells
+        if min(self.cells) < 1 or self.reads.shape[1] % columns or self.joins[:, 0].sum() % copies:
+            raise InvalidArgument(f"Argument 'cells' must divide the points, and a column's blocks, not {self.cells}.")
 
     @classmethod
     def from_design(
@@ -81,64 +81,79 @@ class SparsePattern:
         *,
         edge: int = 1,
         cells: tuple[int, int] = (1, 1),
+        lists: int | None = None,
     ) -> SparsePattern:
         """Spread copies of a design over a layer as they fall: channels in their order, in units of `edge` channels.
+
+        Parameters
+        ----------
+        lists
+            Number of blocks of the pattern, S b if left out. The S T b blocks of the copies are dealt out to them in
+            turn, column after column, as many to each.
 
         Raises
         ------
         InvalidArgument
-            If there are fewer units of inputs than points, or of outputs than blocks.
+            If there are fewer units of inputs than points, or of outputs than blocks, or the copies' blocks cannot be
+            dealt out so.
         """
-        rows, columns = cells
-        side_by_side = np.concatenate([design.blocks + column * design.v for column in range(columns)], axis=1)
+        copies, columns = cells
+        b = copies * design.b
+        lists = b if lists is None else lists
+        if lists < b or columns * b % lists:
+            raise InvalidArgument(f"Argument 'lists' must be at least {b} and divide {columns * b}, not {lists}.")
+        dealt = _dealt(cells, design.b, lists)
+        reads = np.zeros((lists, columns, design.v), dtype=bool)
+        for column, copy in np.ndindex(columns, copies):
+            reads[dealt[column, copy][:, None], column, design.blocks] = True
         return cls(
-            np.tile(side_by_side, (rows, 1)),
+            _blocks(reads),
             nearly_equal_groups("in_features", in_features, columns * design.v, edge),
-            nearly_equal_groups("out_features", out_features, rows * design.b, edge),
+            nearly_equal_groups("out_features", out_features, lists, edge),
             design.parameters,
             cells,
         )
 
-    def cell(self, row: int, column: int) -> Integers:
-        """The blocks of one cell on its own points 0..v-1, shape (b, k)."""
-        rows, columns = self.cells
-        cells = self.blocks.reshape(rows, len(self.blocks) // rows, columns, -1)
-        return cells[row, :, column] - column * (self.reads.shape[1] // columns)
+    def column(self, column: int) -> Integers:
+        """The blocks of one column on its own points 0..v-1, shape (S b, k)."""
+        return _blocks(self.by_column[self.joins[:, column], column])
 
     def random(self, seed: int) -> SparsePattern:
-        """The control: each cell's blocks drawn at random with the same k points a block and r blocks a point.
+        """The control: each column's blocks drawn at random with the same k points a block and S r blocks a point.
 
         The Curveball chain (Strona and others, Nature Communications 5 (2014) 4114; Carstens, Phys. Rev. E 91
         (2015) 042812 proves it uniform): pairs of blocks trade the points that only one of them holds.
         """
         generator = np.random.default_rng(seed)
-        return self._with_cells(lambda row, column: _curveball(self.cell(row, column), generator), None)
+        reads = np.zeros_like(self.by_column)
+        for column, joined in enumerate(self.joins.T):
+            reads[np.flatnonzero(joined)[:, None], column, _curveball(self.column(column), generator)] = True
+        return replace(self, blocks=_blocks(reads), parameters=None)
 
     def relabelled(self, points: Sequence[int] | Integers, blocks: Sequence[int] | Integers) -> SparsePattern:
-        """The pattern in whose cells point x plays point points[..., x], likewise the blocks.
+        """The pattern, given as it falls, with other names for the points of each copy and the blocks of each column.
 
         Parameters
         ----------
-        points, blocks
-            Permutations, a cell after the other: of shapes (S, T, v) and (S, T, b), or flat.
+        points
+            In copy s of column t, point x plays point points[s, t, x]; of shape (S, T, v), or flat.
+        blocks
+            In column t, block x joins what block blocks[t, x] joins as it falls, be it nothing; of shape (T, B), or
+            flat.
+
+        Raises
+        ------
+        InvalidArgument
+            If some blocks are to join more than others.
         """
-        names, rows = np.reshape(points, (*self.cells, -1)), np.reshape(blocks, (*self.cells, -1))
-
-        def play(row: int, column: int) -> Integers:
-            return np.sort(np.argsort(names[row, column])[self.cell(row, column)[rows[row, column]]], axis=1)
-
-        return self._with_cells(play, self.parameters)
-
-    def _with_cells(
-        self, blocks: Callable[[int, int], Integers], parameters: bibdlib.Parameters | None
-    ) -> SparsePattern:
-        rows, columns = self.cells
-        v = self.reads.shape[1] // columns
-        woven = [
-            np.concatenate([blocks(row, column) + column * v for column in range(columns)], axis=1)
-            for row in range(rows)
-        ]
-        return SparsePattern(np.concatenate(woven), self.in_groups, self.out_groups, parameters, self.cells)
+        copies, (count, columns, v) = self.cells[0], self.by_column.shape
+        names, order = np.reshape(points, (copies, columns, v)), np.reshape(blocks, (columns, count))
+        column = np.arange(columns)[:, None]
+        if np.ptp((self.copies[column, order] >= 0).sum(axis=0)):
+            raise InvalidArgument("Argument 'blocks' must let each block join as many.")
+        named = names[self.copies[column, order], column]
+        reads = self.by_column[order[:, :, None], column[:, :, None], named]
+        return replace(self, blocks=_blocks(reads.swapaxes(0, 1)))
 
     def permuted(self, in_order: Sequence[int] | Integers, out_order: Sequence[int] | Integers) -> SparsePattern:
         """The pattern in which input channel i plays the part of channel in_order[i], likewise the outputs."""
@@ -162,6 +177,27 @@ class SparsePattern:
         reads = np.zeros((len(self.blocks), int(self.in_groups.max()) + 1), dtype=bool)
         np.put_along_axis(reads, self.blocks, True, axis=1)
         return reads
+
+    @cached_property
+    def by_column(self) -> npt.NDArray[np.bool_]:
+        """Which block holds which point of which column, shape (B, T, v)."""
+        return self.reads.reshape(len(self.reads), self.cells[1], -1)
+
+    @property
+    def joins(self) -> npt.NDArray[np.bool_]:
+        """Which block of the pattern joins one of which column, shape (B, T)."""
+        return np.logical_or.reduce(self.by_column, axis=2)
+
+    @cached_property
+    def copies(self) -> Integers:
+        """The copy, -1 for none, that each block joins in each column of the pattern as it falls, shape (T, B)."""
+        lists, columns, _ = self.by_column.shape
+        joined = int(self.joins[:, 0].sum())
+        dealt = _dealt(self.cells, joined // self.cells[0], lists)
+        copies = np.full((columns, lists), -1)
+        for copy in range(self.cells[0]):
+            np.put_along_axis(copies, dealt[:, copy], copy, axis=1)
+        return copies
 
     def mask(self) -> npt.NDArray[np.bool_]:
         """Which output reads which input, shape (out_features, in_features)."""
@@ -210,11 +246,13 @@ class SparsePattern:
         return self.parameters is not None
 
     def verify(self) -> bibdlib.Certificate:
-        """Count every pair of points in every cell; a pattern that claims no design fails by its own word."""
+        """Count every pair of points of every column; a pattern that claims no design fails by its own word."""
         if self.parameters is None:
             return bibdlib.Certificate(False, "nothing", "the pattern claims no design")
-        for row, column in np.ndindex(self.cells):
-            certificate = bibdlib.verify(bibdlib.Design(self.parameters, self.cell(row, column)))
+        v, k, lam = self.parameters.v, self.parameters.k, self.parameters.lam
+        parameters = bibdlib.Parameters(v, k, self.cells[0] * lam)
+        for column in range(self.cells[1]):
+            certificate = bibdlib.verify(bibdlib.Design(parameters, self.column(column)))
             if not certificate.holds:
                 break
         return certificate
@@ -231,8 +269,19 @@ class SparsePattern:
     def __repr__(self) -> str:
         what = str(self.parameters) if self.is_design else f"random, {len(self.blocks)} blocks"
         if self.cells != (1, 1):
-            what += " in {} x {} cells".format(*self.cells)
+            what += " in " + told_cells(self.cells, int(self.joins[0].sum()))
         return f"SparsePattern({self.in_features} -> {self.out_features}, {what}, density={self.density:.4f})"
+
+
+def _dealt(cells: tuple[int, int], b: int, lists: int) -> npt.NDArray[np.int64]:
+    """The blocks of a pattern that the b blocks of each copy join as they fall, shape (T, S, b)."""
+    copies, columns = cells
+    return np.arange(columns * copies * b).reshape(columns, copies, b) % lists
+
+
+def _blocks(reads: npt.NDArray[np.bool_]) -> Integers:
+    """The points of each block, shape (b, k), from all that it holds, of shape (b, ...)."""
+    return np.nonzero(reads.reshape(len(reads), -1))[1].reshape(len(reads), -1)
 
 
 def _curveball(blocks: Integers, generator: np.random.Generator) -> Integers:
@@ -263,3 +312,8 @@ def nearly_equal_groups(name: str, features: int, groups: int, edge: int = 1) ->
         )
     group_of_unit = np.repeat(np.arange(groups), np.diff(np.arange(groups + 1) * units // groups))
     return np.repeat(group_of_unit, edge)[:features]
+
+
+def told_cells(cells: tuple[int, int], joined: int) -> str:
+    """The cells in words, and of how many columns each block of the pattern joins one, if not of all."""
+    return "{} x {} cells".format(*cells) + (f", {joined} each" if joined < cells[1] else "")

@@ -24,7 +24,8 @@ from iddl_prune.survey import Filter, survey
 
 __all__ = ["DESIGNS", "FORMAT", "PERMUTATIONS", "LayerPlan", "Plan", "check_permutation", "plan"]
 
-FORMAT = 1
+# In 1, each copy of a design had an order of its own for its blocks.
+FORMAT = 2
 DESIGNS = ("bibd", "random")
 PERMUTATIONS = ("free", "groups")
 
@@ -100,7 +101,9 @@ class Plan:
             raise InvalidArgument(f"A plan must have format {FORMAT} or older, not {data.get('format')!r}.")
         try:
             told = {name: value for name, value in data.items() if name != "format"}
-            told["layers"] = {name: LayerPlan(**_with_tuples(layer)) for name, layer in data["layers"].items()}
+            told["layers"] = {
+                name: LayerPlan.from_dict(layer, data["format"]) for name, layer in data["layers"].items()
+            }
             told["moves"] = {name: _with_tuples(sides) for name, sides in data.get("moves", {}).items()}
             told["costs"] = _with_tuples(data.get("costs", {}))
             return cls(**told)
@@ -123,14 +126,11 @@ class Plan:
             "why",
         )
         for name, layer in self.layers.items():
-            design = str(layer.parameters) if layer.seed is None else f"random like {layer.parameters}"
-            if layer.cells != (1, 1):
-                design += " in {} x {}".format(*layer.cells)
             channels = f"{layer.in_features} -> {layer.out_features}"
             worth = "" if layer.worth is None else _worth(*layer.worth, at_random=layer.density)
             cost = f"{layer.weights:,}", f"{layer.multiply_adds:,}"
             told = str(layer.edge), f"{layer.density:.1%}", *cost, worth, self._time(name), layer.reason
-            yield name, layer.kind, channels, design, *told
+            yield name, layer.kind, channels, layer.design, *told
         for name, reason in self.skipped.items():
             cost = (f"{self.costs[name][0]:,}", f"{self.costs[name][1]:,}") if name in self.costs else ("", "")
             yield name, "", "", "dense", "", "100%", *cost, "", "", reason
@@ -220,7 +220,7 @@ def plan(
         "free": each layer gathers its channels in an order of its own. "groups": the channels of each dependency
         group are moved once, in the dense network, and tiles are contiguous.
     cells
-        Whether a layer is filled with as many copies of its design as there is room for, each with an order of points
+        Whether a layer is filled with columns of points, on each a copy of its design or more with an order of points
         and blocks of its own, or spread over by one; groups of channels have one.
     seed
         Seed of the random patterns and of the search.
@@ -247,12 +247,12 @@ def plan(
         allocation=allocation,
         overrides=overrides_by_layer(overrides or {}, able),
         worth=valued,
+        cells=cells and permutation == "free",
     )
     layers: dict[str, LayerPlan] = {}
     for name in [name for name in found if name in allotted.choices]:
         drawn = seed * _LAYERS_AT_MOST + len(layers) if design == "random" else None
-        filled = cells and permutation == "free"
-        layers[name] = LayerPlan.of(found[name], allotted.choices[name], drawn, cells=filled)
+        layers[name] = LayerPlan.of(found[name], allotted.choices[name], drawn)
     moves: Moves = {}
     seconds: dict[str, float] = {}
     if fit and permutation == "groups":

@@ -95,8 +95,9 @@ def test_chosen_design_fits_width_and_density(width: int, density: float) -> Non
         pytest.skip(f"no design of density {density} fits {width} channels")
     p = choice.parameters
     assert choice.edge in EDGES
-    assert p.b * choice.edge < width + choice.edge
-    assert p.k / p.v == pytest.approx(density, rel=0.16)
+    assert choice.cells[0] * p.b <= choice.lists
+    assert choice.lists * choice.edge < width + choice.edge
+    assert choice.density == pytest.approx(density, rel=0.16)
     assert str(p.v) in choice.reason
 
 
@@ -108,3 +109,14 @@ def test_choice_refuses_bad_arguments(density: float, edge: int | None) -> None:
 
 def test_too_narrow_a_layer_has_no_choice() -> None:
     assert choose(4, 4, 0.1) is None
+
+
+def test_in_columns_points_are_on_as_few_blocks_as_the_density_asks_for() -> None:
+    assert choose(512, 512, 0.04, cells=False) is None
+    choice = choose(512, 512, 0.04)
+    assert choice is not None
+    design = bibdlib.construct(*vars(choice.parameters).values())
+    pattern = SparsePattern.from_design(512, 512, design, edge=choice.edge, cells=choice.cells, lists=choice.lists)
+    assert pattern.verify()
+    assert choice.density == pytest.approx(0.04, rel=0.03)
+    assert pattern.density == pytest.approx(choice.density, rel=0.03)
