@@ -128,6 +128,8 @@ def test_columns_that_only_some_blocks_join_keep_more_than_one_design_as_sparse(
     some = fit(worth, pattern((1, 8), lists=28, inputs=60, outputs=60), starts=1)
     assert some.pattern.verify().holds
     assert some.kept > 1.5 * some.pattern.density
+    assert len(np.unique(pattern((1, 8), lists=28).joins, axis=0)) == 4
+    assert len(np.unique(some.pattern.joins, axis=0)) > 4
     as_told = pattern((1, 8), lists=28, inputs=60, outputs=60).relabelled(some.points, some.blocks)
     assert as_told.permuted(some.in_order, some.out_order).digest == some.pattern.digest
     assert worth[some.pattern.mask()].sum() / worth.sum() == pytest.approx(some.kept)
