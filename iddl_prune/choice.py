@@ -120,12 +120,12 @@ def refusal(in_features: int, out_features: int, density: float, edge: int | Non
     """Why no design near this density fits, and which comes nearest.
 
     With u units of outputs to play the blocks: a design that is spread over the layer has more than (v / k)^2 blocks,
-    so k / v is more than 1 / sqrt(u); in columns, each point is on at least two blocks of u.
+    so k / v is more than 1 / sqrt(u); in columns, each point is on at least three blocks of u.
     """
     units = _units(in_features, out_features, edge or 1)[1]
     told = f"too narrow for a design of density {density:.3g}"
-    if cells and density < 2 / units:
-        told += f" (every input is read by 2 blocks, and so keeps at least 2 / {units} = {2 / units:.3g})"
+    if cells and density < 3 / units:
+        told += f" (every input is read by 3 blocks, and so keeps at least 3 / {units} = {3 / units:.3g})"
     elif not cells and density <= 1 / sqrt(units):
         told += f" (with at most {units} blocks every design keeps more than 1 / sqrt({units}) = {units**-0.5:.3g})"
     best = nearest(in_features, out_features, density, edge or 1, cells)
@@ -174,6 +174,8 @@ def _laid(points: int, blocks: int, density: float, cells: bool) -> Laid:
     v, k, lam, b, least = _fitting(points, blocks)
     if cells:
         # Of T columns, each block of the pattern joins K; it has as many as S copies on each column make, S T b / K.
+        # All patterns that leave one point out of each block, every point as often, are designs: they say nothing.
+        v, k, lam, b, least = (array[k < v - 1] for array in (v, k, lam, b, least))
         fewer_columns, fewer_copies = np.ogrid[:_FEWER_COLUMNS, :_FEWER_COPIES]
         v, k, lam, b, least = (array[:, None, None] for array in (v, k, lam, b, least))
         columns = np.maximum(points // v - fewer_columns, 1)
