@@ -43,8 +43,8 @@ _ROWS_AT_ONCE = 8
 _VECTORS_AT_ONCE = 128
 # Multiply-adds that one core does sooner than several, which must be woken, or fetch what the others have written.
 _ALONE, _ALONE_IN_PLANES = 2**18, 2**23
-# Weights that fit the cache of one core.
-_NEAR = 2**18
+# Weights that stay in the cache of one core, beside what is read and written.
+_NEAR = 2**16
 _OPEN = 6
 _POINTWISE = Geometry((1, 1), (0, 0), (1, 1))
 
@@ -218,7 +218,7 @@ def _product(side: Side, rows: int, in_features: int, out_features: int, threads
     turns, wide = -(-filled // vectors), vectors * _lanes()
     held = taps, masks = windows((1, wide), (1, 1), _POINTWISE).forward(_lanes())
     rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end, 0
-    many, hands = multiply(frozenset(side.heights), vectors), min(turns, threads)
+    many, hands = multiply(frozenset(side.heights), vectors, work > _NEAR * rows), min(turns, threads)
     return Call(many, _OPEN, rest, most=hands, held=held), hands * wide * (in_features + out_features)
 
 

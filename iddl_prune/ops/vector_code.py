@@ -149,8 +149,12 @@ def tile(
     image: ir.Value,
     chunk: ir.Value,
     shape: Shape,
+    is_far: bool = False,
 ) -> None:
-    """Every kept weight of the strip meets every pixel of the vectors once."""
+    """Every kept weight of the strip meets every pixel of the vectors once.
+
+    Weights that are far are asked for a strip ahead, a line for each input.
+    """
     b = e.builder
     row, inputs, fan_in, outputs, _ = strip
     table = {name: e.table(argument[name]) for name in Convolve}
@@ -159,7 +163,7 @@ def tile(
     sums = [[e.variable(e.zero()) for _ in vectors] for _ in many]
     length = b.mul(fan_in, argument[Convolve.taps_stored])
     weights = e.shifted(table[Convolve.weight], b.mul(row, argument[Convolve.taps_stored]))
-    rows = [e.shifted(weights, b.mul(length, e.index(o))) for o in many]
+    *rows, next_strip = (e.shifted(weights, b.mul(length, e.index(o))) for o in range(shape.outputs + 1))
 
     def places(start: ir.Value, step: ir.Value) -> list[ir.Value]:
         return [e.shifted(start, b.mul(e.index(j), step if shape.apart else e.index(lanes()))) for j in vectors]
@@ -170,6 +174,13 @@ def tile(
             for j in vectors
         ]
 
+    first = b.add(b.mul(image, argument[Convolve.out_image]), pixel)
+    channels = [e.entry(table[Convolve.outputs], b.add(outputs, e.index(o)), SMALL) for o in many]
+    planes = [b.add(first, b.mul(channel, argument[Convolve.out_channel])) for channel in channels]
+    with e.given(argument[Convolve.residual]):
+        for plane in planes:
+            for place in places(e.shifted(table[Convolve.residual], plane), argument[Convolve.out_image]):
+                e.prefetch(place)
     source = e.shifted(table[Convolve.x], b.add(b.mul(image, argument[Convolve.x_image]), pixel))
     with e.loop(e.index(0), argument[Convolve.tap_count]) as tap:
         column = e.entry(table[Convolve.taps], b.mul(tap, e.index(2)))
@@ -182,16 +193,15 @@ def tile(
             read = [
                 e.load(place, mask) for place, mask in zip(places(plane, argument[Convolve.x_image]), on, strict=True)
             ]
+            if is_far:
+                e.prefetch(e.shifted(next_strip, b.mul(e.get(at, INDEX), e.index(shape.outputs))))
             for o in many:
                 factor = e.spread(e.scalar(e.shifted(rows[o], e.get(at, INDEX))))
                 for j in vectors:
                     e.set(sums[o][j], e.multiply_add(factor, read[j], e.get(sums[o][j], e.vector)))
             e.set(at, b.add(e.get(at, INDEX), argument[Convolve.taps_stored]))
     on = masks(b.mul(argument[Convolve.tap_count], argument[Convolve.chunks]))
-    first = b.add(b.mul(image, argument[Convolve.out_image]), pixel)
-    for o in many:
-        channel = e.entry(table[Convolve.outputs], b.add(outputs, e.index(o)), SMALL)
-        plane = b.add(first, b.mul(channel, argument[Convolve.out_channel]))
+    for o, channel, plane in zip(many, channels, planes, strict=True):
         with e.given(argument[Convolve.bias]):
             added = e.spread(e.scalar(e.shifted(table[Convolve.bias], channel)))
             for j in vectors:

@@ -136,7 +136,7 @@ def _rows(
 
 
 @cache
-def multiply(heights: frozenset[int], vectors: int) -> int:
+def multiply(heights: frozenset[int], vectors: int, is_far: bool) -> int:
     """Address of the product with many rows, so many vectors of them a turn.
 
     A thread turns its rows into lanes, meets all weights and turns the sums into rows: no number that one core
@@ -172,7 +172,7 @@ def multiply(heights: frozenset[int], vectors: int) -> int:
                 strip = strip_at(e, argument[Multiply.strips], which)
                 for height in sorted(heights):
                     with b.if_then(b.icmp_signed("==", strip[-1], e.index(height))):
-                        tile(e, one, strip, zero, zero, Shape(height, vectors, False))
+                        tile(e, one, strip, zero, zero, Shape(height, vectors, False), is_far)
             with e.loop(zero, outputs, e.index(lanes())) as row, e.loop(zero, rows, e.index(lanes())) as column:
                 _square(e, (sums, wide), (out, outputs), (outputs, rows), (row, column))
 
