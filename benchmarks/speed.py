@@ -2,10 +2,12 @@
 
     python benchmarks/speed.py [--only SECTION ...] [--threads 2] [--seconds 1] [--output benchmarks/results/speed.json]
 
-Sections: linear, mlp, resnet18-cifar, resnet18-imagenet, backward, density. Each replaces its part of the JSON, so a
-run that was cut short goes on with --only. The dense side is the fastest of eager, channels-last and torch.compile,
-batch norms folded; beside it stand torch's CSR and BSR matrices and, for ResNet18, Torch-Pruning's net of fewer
-channels at the same multiply-adds. Weights are random: no time depends on them.
+Sections: linear, mlp, resnet18-cifar, resnet18-imagenet, whole, backward, density, cells, floor. Each replaces its part
+of the JSON, so a run that was cut short goes on with --only. The dense side is the fastest of eager, channels-last and
+torch.compile, batch norms folded; beside it stand torch's CSR and BSR matrices and, for ResNet18, Torch-Pruning's net
+of fewer channels at the same multiply-adds. Weights are random: no time depends on them. One design covers each layer,
+but in the sections whole and cells, which have copies of one wherever there is room. All sides keep the memory that
+they free: else the time of large batches is that of the system, which clears pages for each answer anew.
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ import argparse
 import copy
 import json
 import os
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,16 +33,20 @@ from torch.nn import functional as F
 import bibdlib
 from iddl_prune import BIBDConv2d, BIBDLinear, SparsePattern, optimize_, plan, prune_
 from iddl_prune.baselines import fewer_channels
+from iddl_prune.choice import choose
 from iddl_prune.fold import fold_norms_, traced
+from iddl_prune.layers import PatternLayer
 from iddl_prune.measure import count_multiply_adds, machine
 from iddl_prune.models import build
 from iddl_prune.ops import KERNELS
 from iddl_prune.optimize import taking_turns
+from iddl_prune.pattern import told_cells
 
 DENSE = ("eager", "channels-last", "compiled")
 DENSITY = 0.125
 DESIGN = (73, 9, 1)  # 12.3% kept
 WIDTHS = (4096, 1024)
+KEEP = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 CURVE = ((7, 3, 1), (13, 4, 1), (21, 5, 1), (31, 6, 1), (57, 8, 1), (73, 9, 1), (91, 10, 1), (133, 12, 1))
 
 
@@ -63,6 +73,63 @@ def linear(seconds: float) -> dict[str, object]:
     return results
 
 
+def cells(seconds: float) -> dict[str, object]:
+    """Layers and nets filled with copies of a design, at falling width of the tiles."""
+    results = {}
+    for width, edges in ((4096, (8, 4)), (1024, (8, 4, 1))):
+        for edge in edges:
+            choice = choose(width, width, DENSITY, edge)
+            design = choice.recipe.build()
+            pattern = SparsePattern.from_design(width, width, design, edge=edge, cells=choice.cells, lists=choice.lists)
+            told_choice = f"{choice.parameters} in {told_cells(choice.cells, int(pattern.joins[0].sum()))}"
+            layer = BIBDLinear(width, width, pattern=pattern, kernel="vector")
+            dense = layer.to_dense()
+            compiled = torch.compile(dense)
+            for batch in (1, 32, 256):
+                x = torch.randn(batch, width)
+                sides = {"eager": partial(dense, x), "compiled": partial(compiled, x), "vector": partial(layer, x)}
+                name = f"linear {width}, tiles of {edge}, {told_choice}, batch {batch}"
+                results[name] = told(sides, seconds, ("vector",), pattern.density)
+    for name, shape in (("mlp", (1, 28, 28)), ("resnet18", (3, 32, 32))):
+        model = with_statistics(build(name, num_classes=10, input_shape=shape))
+        for how, options in (("tiles by width", {}), ("tiles of 1", {"edge": 1})):
+            for case, result in nets(model, shape, (1, 32), seconds, cells=True, **options).items():
+                results[f"{name}, {how}, {case}"] = result
+    return results
+
+
+def floor(seconds: float) -> dict[str, object]:
+    """A linear layer at batch 1: what must be read, how fast that can be, and what a call costs by itself."""
+    memory = torch.ones(2**25)
+    results: dict[str, object] = {
+        "gigabytes a second": 1e-9 * memory.nbytes / taking_turns({"sum": memory.sum}, seconds)["sum"]
+    }
+    small, few = SparsePattern.from_design(7, 7, bibdlib.construct(7, 3, 1)), torch.randn(1, 7)
+    tiny = BIBDLinear(7, 7, pattern=small, kernel="vector")
+    calls = {"a call of torch's layer": partial(tiny.to_dense(), few), "a call of ours": partial(tiny, few)}
+    for width in WIDTHS:
+        pattern = SparsePattern.from_design(width, width, bibdlib.construct(*DESIGN), edge=width // 128)
+        layer, x = BIBDLinear(width, width, pattern=pattern, kernel="vector"), torch.randn(1, width)
+        dense = layer.to_dense()
+        sides = {"dense": partial(dense, x), "vector": partial(layer, x), **calls}
+        after_others = {name: median(apart(memory, side) for _ in range(50)) for name, side in sides.items()}
+        results[f"{width} x {width}"] = {
+            "bytes": {"dense": dense.weight.nbytes, "vector": layer.weight.nbytes + 4 * sum(map(len, pattern.inputs))},
+            "ms again and again": {name: 1000 * taken for name, taken in taking_turns(sides, seconds).items()},
+            "ms after others": {name: 1000 * taken for name, taken in after_others.items()},
+        }
+    print(json.dumps(results, indent=1), flush=True)
+    return results
+
+
+def apart(memory: torch.Tensor, call: Callable[[], object]) -> float:
+    """Seconds of a call after so much memory was read that no cache holds what it needs."""
+    memory.sum()
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
 def mlp(seconds: float) -> dict[str, object]:
     """MLP 784-512-512-10."""
     model = build("mlp", num_classes=10, input_shape=(1, 28, 28)).eval()
@@ -81,10 +148,27 @@ def resnet18_imagenet(seconds: float) -> dict[str, object]:
     return nets(model, (3, 224, 224), (1, 32), seconds)
 
 
+def whole(seconds: float) -> dict[str, object]:
+    """ResNet18 with an eighth of the multiply-adds of all its layers, those that stay dense included."""
+    results = {}
+    for stem, classes, size, batches in (("CIFAR", 10, 32, (1, 32)), ("ImageNet", 1000, 224, (1, 32))):
+        shape = 3, size, size
+        model = with_statistics(build("resnet18", num_classes=classes, input_shape=shape))
+        decided = plan(model, torch.zeros(1, *shape), density=DENSITY, fit=False)
+        kept = share(prune_(copy.deepcopy(model), decided), model, shape)
+        dense = (kept - DENSITY) / (1 - DENSITY)  # of the multiply-adds, in what stays dense
+        density = (DENSITY - dense) / (1 - dense)
+        for case, result in nets(model, shape, batches, seconds, cells=True, density=density).items():
+            results[f"{stem} stem, {case}"] = result
+    return results
+
+
 def backward(seconds: float) -> dict[str, object]:
     """A forward and backward pass of ResNet18 (CIFAR stem) at batch 32."""
     dense = build("resnet18", num_classes=10, input_shape=(3, 32, 32))
-    sparse = prune_(copy.deepcopy(dense), plan(dense, torch.zeros(1, 3, 32, 32), density=DENSITY, fit=False))
+    sparse = prune_(
+        copy.deepcopy(dense), plan(dense, torch.zeros(1, 3, 32, 32), density=DENSITY, fit=False, cells=False)
+    )
     vector = with_kernel(copy.deepcopy(sparse), "vector")
     last = copy.deepcopy(dense).to(memory_format=torch.channels_last)
     x, labels = torch.randn(32, 3, 32, 32), torch.randint(10, (32,))
@@ -141,13 +225,19 @@ SECTIONS: dict[str, Callable[[float], dict[str, object]]] = {
     "resnet18-imagenet": resnet18_imagenet,
     "backward": backward,
     "density": density,
+    "whole": whole,
+    "cells": cells,
+    "floor": floor,
 }
 
 
-def nets(model: nn.Module, shape: tuple[int, ...], batches: tuple[int, ...], seconds: float) -> dict[str, object]:
+def nets(
+    model: nn.Module, shape: tuple[int, ...], batches: tuple[int, ...], seconds: float, **options: Any
+) -> dict[str, object]:
     """A whole net, dense in its forms, sparse as `optimize_` leaves it for each batch size, with fewer channels."""
     example = torch.zeros(1, *shape)
-    sparse = prune_(copy.deepcopy(model), plan(model, example, density=DENSITY, fit=False)).eval()
+    options = {"cells": False, "density": DENSITY, **options}
+    sparse = prune_(copy.deepcopy(model), plan(model, example, fit=False, **options)).eval()
     kept = share(sparse, model, shape)
     dense = folded(copy.deepcopy(model))
     last = copy.deepcopy(dense).to(memory_format=torch.channels_last)
@@ -175,10 +265,42 @@ def nets(model: nn.Module, shape: tuple[int, ...], batches: tuple[int, ...], sec
         told_here["layers"] = {
             name: {"kernel": choice.kernel, "ratio": choice.ratio} for name, choice in deployed.layers.items()
         }
+        told_here["parts"] = parts(deployed.model, x)
         if narrow is not None:
             told_here["fewer channels"] = {"share": share(narrow, model, shape)}
         results[f"batch {batch}"] = told_here
     return results
+
+
+def parts(model: nn.Module, x: torch.Tensor, rounds: int = 5) -> dict[str, float]:
+    """Milliseconds of a pass: in sparse layers, in dense ones, and in all the rest; the shortest of some rounds."""
+    running: list[float] = []
+
+    def taken(*_: object) -> None:
+        running[-1] += time.perf_counter()
+
+    def started(*_: object) -> None:
+        running.append(-time.perf_counter())
+
+    found = []
+    for _ in range(rounds):
+        spent = {}
+        for kind, types in (("sparse", PatternLayer), ("dense", nn.Linear | nn.Conv2d), ("all", type(model))):
+            running.clear()
+            hooks = [
+                hook
+                for module in model.modules()
+                if isinstance(module, types)
+                for hook in (module.register_forward_pre_hook(started), module.register_forward_hook(taken))
+            ]
+            model(x)
+            for hook in hooks:
+                hook.remove()
+            spent[kind] = 1000 * sum(running)
+        found.append(spent)
+    least = {kind: min(spent[kind] for spent in found) for kind in found[0]}
+    rest = least.pop("all") - least["sparse"] - least["dense"]
+    return {"sparse layers": least["sparse"], "dense layers": least["dense"], "the rest": rest}
 
 
 def told(
@@ -236,6 +358,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each layer's turns; a net has three times that")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "speed.json")
     arguments = parser.parse_args()
+    if not KEEP.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP)  # read when a process begins
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     os.environ["IDDL_CACHE"] = tempfile.mkdtemp()  # choices of another hour are none of this run

@@ -14,6 +14,26 @@ from tables import table
 __all__ = ["results"]
 
 
+# Sections of the table of speed, and the speed-up that was asked of each case before anything was measured.
+_SECTIONS = {
+    "linear": "linear",
+    "mlp": "MLP",
+    "resnet18-cifar": "ResNet18, CIFAR stem",
+    "resnet18-imagenet": "ResNet18, ImageNet stem",
+    "whole": "ResNet18, 12.5 % of all its FLOPs",
+    "backward": "forward and backward",
+    "cells": "in cells",
+}
+_ASKED = {
+    "linear": [10, 6, 6, 4, 4, 4],
+    "mlp": [1, 1, 2, 2],
+    "resnet18-cifar": [2, 2],
+    "resnet18-imagenet": [2, 2],
+    "whole": [2, 2, 2, 2],
+    "backward": [1],
+}
+
+
 def results(folder: Path) -> str:
     """The page: a section a benchmark, each with the command that makes it again."""
     lines = [
@@ -27,6 +47,7 @@ def results(folder: Path) -> str:
         _seed_table,
         _speed,
         _memory,
+        _shipping,
         accuracy,
         _repair,
         fit,
@@ -115,22 +136,78 @@ def _speed(folder: Path) -> Iterator[str]:
     yield f"`{data['command']}`"
     yield ""
     rows = []
-    for name in ("linear", "mlp", "resnet18-cifar", "resnet18-imagenet", "backward"):
-        for case, result in data.get(name, {}).get("results", {}).items():
+    for name, title in _SECTIONS.items():
+        asked = iter(_ASKED.get(name, ()))
+        for case, result in data[name]["results"].items():
             dense = result["ratio"] * result["ms"][result["best"]]
             others = [
                 f"{dense / result['ms'][side]:.2f}" if side in result["ms"] else ""
                 for side in ("CSR", "BSR", "fewer channels")
             ]
-            ms = f"{result['ms'][result['best']]:.2f}"
-            rows.append(
-                (name, case, f"{dense:.2f}", ms, f"**{result['ratio']:.2f}**", f"{1 / result['share']:.1f}", *others)
-            )
-    header = "", "case", "dense, ms", "iddl, ms", "times faster", "ideal", "CSR", "BSR", "fewer channels"
+            ms = f"{dense:.2f}", f"{result['ms'][result['best']]:.2f}"
+            told = f"**{result['ratio']:.2f}**", str(next(asked, "")), f"{1 / result['share']:.1f}"
+            rows.append((title, case, *ms, *told, *others))
+    header = "", "case", "dense, ms", "iddl, ms", "times faster", "asked", "ideal", "CSR", "BSR", "fewer channels"
     yield from table(header, rows)
-    if "density" in data:
-        yield ""
-        yield f"![Speed-up against density]({_density_plot(data['density']['results'])})"
+    yield ""
+    yield f"![Speed-up against density]({_density_plot(data['density']['results'])})"
+    yield ""
+    yield "Where the time of a sparse net goes, in milliseconds; the shortest of five passes, so that the parts add up to"
+    yield "less than the medians above:"
+    yield ""
+    rows = []
+    for name, title in _SECTIONS.items():
+        for case, result in data[name]["results"].items():
+            if any(result.get("parts", {}).values()):
+                rows.append((title, case, *(f"{ms:.2f}" for ms in result["parts"].values())))
+    yield from table(("", "case", "sparse layers", "dense layers", "the rest"), rows)
+    yield ""
+    yield from _floor(data["floor"]["results"])
+
+
+def _floor(results: dict[str, Any]) -> Iterator[str]:
+    yield "At batch 1 a linear layer reads its weights once. From memory beyond the caches a sum of torch's gets"
+    yield f"{results['gigabytes a second']:.0f} GB a second here; *far* are times after other memory was read, so that"
+    yield "nothing is left in the caches. A call by itself is that of a layer of 7 inputs and outputs."
+    yield ""
+    header = "layer", "", "megabytes", "ms again and again", "ms, far", "a call by itself, ms", "GB a second, far"
+    rows = []
+    for layer, told in results.items():
+        if layer != "gigabytes a second":
+            for side, call in (("dense", "a call of torch's layer"), ("vector", "a call of ours")):
+                times, far, size = told["ms again and again"], told["ms after others"], told["bytes"][side]
+                speed = size / far[side] / 1e6
+                ms = f"{times[side]:.3f}", f"{far[side]:.3f}", f"{times[call]:.3f}"
+                rows.append((layer, side, f"{size / 1e6:.1f}", *ms, f"{speed:.0f}"))
+    yield from table(header, rows)
+
+
+def _shipping(folder: Path) -> Iterator[str]:
+    data = _read(folder / "shipping.json")
+    yield "## Files"
+    yield ""
+    yield "What the sparse layers weigh in the folder of `save_pretrained`, beside the weights that they keep: all that is"
+    yield "not dense, the description included."
+    yield ""
+    yield f"`{data['command']}`"
+    yield ""
+    header = "net", "plan", "density", "bytes", "of the weights kept"
+    rows = (
+        (run["net"], run["plan"], f"{run['density']:.1%}", f"{run['bytes']:,}", f"{run['ratio']:.3f}")
+        for run in data["folder"]
+    )
+    yield from table(header, rows)
+    yield ""
+    yield "The same nets as ONNX files in onnxruntime, of the kept weights alone (*packed*) and with the zeros (*dense*),"
+    yield "in turns:"
+    yield ""
+    forms = "packed", "dense"
+    runs = (
+        (net, *(f"{run['bytes'][form]:,}" for form in forms), batch, *(f"{ms[form]:.3f}" for form in forms))
+        for net, run in data["onnx"].items()
+        for batch, ms in run["ms"].items()
+    )
+    yield from table(("net", "bytes, packed", "bytes, dense", "batch", "ms, packed", "ms, dense"), runs)
 
 
 def _density_plot(results: dict[str, Any]) -> str:
