@@ -152,8 +152,8 @@ def _speed(folder: Path) -> Iterator[str]:
     yield ""
     yield f"![Speed-up against density]({_density_plot(data['density']['results'])})"
     yield ""
-    yield "Where the time of a sparse net goes, in milliseconds; the shortest of five passes, so that the parts add up to"
-    yield "less than the medians above:"
+    yield "Where the time of a sparse net goes, in milliseconds; the shortest of five passes, so that the parts add up"
+    yield "to less than the medians above:"
     yield ""
     rows = []
     for name, title in _SECTIONS.items():
@@ -186,8 +186,8 @@ def _shipping(folder: Path) -> Iterator[str]:
     data = _read(folder / "shipping.json")
     yield "## Files"
     yield ""
-    yield "What the sparse layers weigh in the folder of `save_pretrained`, beside the weights that they keep: all that is"
-    yield "not dense, the description included."
+    yield "What the sparse layers weigh in the folder of `save_pretrained`, beside the weights that they keep: all that"
+    yield "is not dense, the description included."
     yield ""
     yield f"`{data['command']}`"
     yield ""
@@ -198,8 +198,8 @@ def _shipping(folder: Path) -> Iterator[str]:
     )
     yield from table(header, rows)
     yield ""
-    yield "The same nets as ONNX files in onnxruntime, of the kept weights alone (*packed*) and with the zeros (*dense*),"
-    yield "in turns:"
+    yield "The same nets as ONNX files in onnxruntime, of the kept weights alone (*packed*) and with the zeros"
+    yield "(*dense*), in turns:"
     yield ""
     forms = "packed", "dense"
     runs = (
