@@ -39,7 +39,7 @@ __all__ = [
 COMPOSITE = False
 
 # Fewer rows than this are no vector worth filling: weights go into the lanes instead.
-_ROWS_AT_ONCE = 8
+_ROWS_AT_ONCE = 10
 _VECTORS_AT_ONCE = 128
 # Multiply-adds that one core does sooner than several, which must be woken, or fetch what the others have written.
 _ALONE, _ALONE_IN_PLANES = 2**18, 2**23
