@@ -17,7 +17,7 @@ from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, permutation_group
 from bibdlib.search.outcome import Outcome
 
-__all__ = ["OrbitalIncidence", "orbitals"]
+__all__ = ["OrbitalIncidence", "base_blocks_of", "orbitals", "paired_generators"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -31,12 +31,7 @@ def orbitals(on_points: PermutationGroup, on_blocks: PermutationGroup) -> Intege
         If one group has more generators than the other.
     """
     v, b = on_points.v, on_blocks.v
-    if len(on_points.generators) != len(on_blocks.generators):
-        raise InvalidParameters(
-            f"Arguments 'on_points', 'on_blocks' must have as many generators, not {len(on_points.generators)} "
-            f"and {len(on_blocks.generators)}."
-        )
-    elements = permutation_group(np.concatenate([on_points.generators, v + on_blocks.generators], axis=1)).elements
+    elements = permutation_group(paired_generators(on_points, on_blocks)).elements
     labels = np.full((v, b), -1, dtype=np.int64)
     count = 0
     for x in range(v):
@@ -45,6 +40,34 @@ def orbitals(on_points: PermutationGroup, on_blocks: PermutationGroup) -> Intege
                 labels[elements[:, x], elements[:, v + y] - v] = count
                 count += 1
     return labels
+
+
+def paired_generators(on_points: PermutationGroup, on_blocks: PermutationGroup) -> Integers:
+    """Generators on points and blocks at once, block y being v + y.
+
+    Raises
+    ------
+    InvalidParameters
+        If one group has more generators than the other.
+    """
+    if len(on_points.generators) != len(on_blocks.generators):
+        raise InvalidParameters(
+            f"Arguments 'on_points', 'on_blocks' must have as many generators, not {len(on_points.generators)} "
+            f"and {len(on_blocks.generators)}."
+        )
+    return np.concatenate([on_points.generators, on_points.v + on_blocks.generators], axis=1)
+
+
+def base_blocks_of(
+    incidence: npt.NDArray[np.bool_], on_points: PermutationGroup, on_blocks: PermutationGroup
+) -> list[list[int]]:
+    """A block of each orbit of an invariant incidence matrix, as often as the group meets it there."""
+    first, lengths = np.unique(on_blocks.elements.min(axis=0), return_counts=True)
+    base_blocks = []
+    for y, length in zip(first, lengths, strict=True):
+        block = np.nonzero(incidence[:, y])[0].tolist()
+        base_blocks += [block] * (int(length) // len(on_points.orbit(block)))
+    return base_blocks
 
 
 class OrbitalIncidence:
@@ -80,12 +103,7 @@ class OrbitalIncidence:
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return Outcome(None, [], exhausted=status == cp_model.INFEASIBLE)
         incidence = np.array([solver.boolean_value(literal) for literal in chosen])[self.labels]
-        images, lengths = np.unique(self.blocks.elements.min(axis=0), return_counts=True)
-        base_blocks = []
-        for y, length in zip(images, lengths, strict=True):
-            block = np.nonzero(incidence[:, y])[0].tolist()
-            base_blocks += [block] * (int(length) // len(self.group.orbit(block)))
-        return Outcome(0, base_blocks)
+        return Outcome(0, base_blocks_of(incidence, self.group, self.blocks))
 
     def _model(self) -> tuple[Any, list[Any]]:
         cp_model = load("ortools.sat.python.cp_model", "search")

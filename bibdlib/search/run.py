@@ -18,6 +18,7 @@ from bibdlib.search.completion import Completion
 from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
+from bibdlib.search.rows import Rows
 from bibdlib.search.unions import Unions
 from bibdlib.verify import verified
 
@@ -39,6 +40,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "completion": Completion,
     "exact": OrbitEquations,
     "orbitals": OrbitalIncidence,
+    "rows": Rows,
     "unions": Unions,
 }
 
@@ -136,11 +138,14 @@ def search(
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
+        "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
+        matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no
+        such numbers exist.
         "unions": base blocks drawn as unions of orbits of subgroups, at most five of which make a design. For groups
         of about b elements; proves nothing.
     on_blocks
-        For "orbitals": the same group on the b blocks, with the same generators in their order, as in "4*Z13:3" on
-        52 points and "5*Z13:3+3inf" on 68 blocks. By default as on the points of a symmetric design.
+        For "orbitals" and "rows": the same group on the b blocks, with the same generators in their order, as in
+        "4*Z13:3" on 52 points and "5*Z13:3+3inf" on 68 blocks. By default as on the points of a symmetric design.
     seed
         The same seed repeats the same rounds.
     time_limit
@@ -165,8 +170,8 @@ def search(
     if method not in METHODS:
         raise InvalidParameters(f"Argument 'method' must be one of {', '.join(METHODS)}, not {method!r}.")
     on_blocks = named_group(on_blocks) if isinstance(on_blocks, str) else on_blocks
-    if on_blocks is not None and method != "orbitals":
-        raise InvalidParameters(f"Argument 'on_blocks' is for the method 'orbitals', not {method!r}.")
+    if on_blocks is not None and method not in ("orbitals", "rows"):
+        raise InvalidParameters(f"Argument 'on_blocks' is for the methods 'orbitals' and 'rows', not {method!r}.")
     result = SearchResult(parameters, acting, method, seed, on_blocks=on_blocks)
     if state is not None and Path(state).exists():
         result = _load(result, Path(state))

@@ -20,12 +20,13 @@ from bibdlib.constructions.sporadic import entries
 from bibdlib.errors import InvalidParameters
 from bibdlib.extras import MissingExtra
 from bibdlib.permutation_groups import named_group, permutation_group
-from bibdlib.search import ladder, layouts, orbit_matrix, search, subset_orbits
+from bibdlib.search import ladder, layouts, orbit_matrix, rows, search, subset_orbits
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.backtracking import complete
 from bibdlib.search.completion import openings
 from bibdlib.search.orbitals import orbitals
 from bibdlib.search.stabilizers import cyclic_stabilizers, generated_stabilizers
+from bibdlib.search.tactical import decomposition
 
 pytest.importorskip("ortools", reason="OR-tools is an extra")
 
@@ -137,32 +138,56 @@ def test_the_exact_method_proves_that_there_is_none():
     ("v_k_lam", "group"),
     [((31, 10, 3), "4*Z7+3inf"), ((13, 4, 1), "4*Z3+inf"), ((16, 6, 2), "Z2xZ8"), ((11, 5, 2), "Z5 on 2*5 + 1")],
 )
-def test_orbitals_give_symmetric_designs(v_k_lam, group):
-    result = search(Parameters(*v_k_lam), group, method="orbitals")
+@pytest.mark.parametrize("method", ["orbitals", "rows"])
+def test_with_their_action_on_blocks_groups_give_symmetric_designs(v_k_lam, group, method):
+    result = search(Parameters(*v_k_lam), group, method=method)
     assert verify(result.design())
-    assert "--method orbitals" in result.command
+    assert f"--method {method}" in result.command
 
 
 @pytest.mark.parametrize(
     ("v_k_lam", "group", "on_blocks"),
     [((9, 3, 1), "3*Z3", "3*Z3+3inf"), ((10, 4, 2), "2*Z5", "3*Z5"), ((15, 3, 1), "3*Z5", "7*Z5")],
 )
-def test_orbitals_give_designs_with_other_orbits_on_blocks(v_k_lam, group, on_blocks):
-    result = search(Parameters(*v_k_lam), group, method="orbitals", on_blocks=on_blocks)
+@pytest.mark.parametrize("method", ["orbitals", "rows"])
+def test_designs_may_have_other_orbits_on_blocks(v_k_lam, group, on_blocks, method):
+    result = search(Parameters(*v_k_lam), group, method=method, on_blocks=on_blocks)
     assert verify(result.design())
-    assert f'--group "{group}" --on-blocks "{on_blocks}" --method orbitals' in result.command
+    assert f'--group "{group}" --on-blocks "{on_blocks}" --method {method}' in result.command
 
 
 def test_orbitals_prove_that_there_is_none():
     assert search(Parameters(16, 6, 2), "Z16", method="orbitals").exhausted
 
 
-def test_the_action_on_blocks_must_fit():
+def test_rows_prove_that_orbits_cannot_meet_as_they_must():
+    assert search(Parameters(25, 9, 3), "Z8 on 3*8 + 1", method="rows").exhausted
+
+
+def test_a_sample_of_the_rows_may_do(monkeypatch):
+    for most in ("_MOST_PARTS", "_MOST_SUMS", "_MOST_ROWS"):
+        monkeypatch.setattr(rows, most, 100)
+    assert search(Parameters(16, 6, 2), "Z3 on 5*3 + 1", method="rows").found
+
+
+def test_an_orbit_matrix_satisfies_the_equations():
+    # (36, 15, 6) under Z_7 with five orbits of 7 and a fixed point: N N^T = (r - lam) I + lam J, summed over orbits.
+    lengths = np.array([7] * 5 + [1])
+    possible = [[list(range(8)) if n == 7 else [0, n] for n in lengths] for _ in lengths]
+    matrix = decomposition(Parameters(36, 15, 6), lengths.tolist(), lengths.tolist(), possible, True, 0)
+    assert matrix is not None
+    assert (matrix.sum(axis=1) == 15).all()
+    met = (matrix[:, None] * matrix[None] / lengths).sum(axis=2) * lengths
+    assert met == pytest.approx(6 * lengths + 9 * np.eye(6))
+
+
+@pytest.mark.parametrize("method", ["orbitals", "rows"])
+def test_the_action_on_blocks_must_fit(method):
     with pytest.raises(InvalidParameters, match="must permute b = 12 blocks, not 9"):
-        search(Parameters(9, 3, 1), "Z9", method="orbitals")
+        search(Parameters(9, 3, 1), "Z9", method=method)
     with pytest.raises(InvalidParameters, match="as many generators, not 1 and 2"):
-        search(Parameters(9, 3, 1), "3*Z3", method="orbitals", on_blocks="4*Z3:2")
-    with pytest.raises(InvalidParameters, match="for the method 'orbitals', not 'annealing'"):
+        search(Parameters(9, 3, 1), "3*Z3", method=method, on_blocks="4*Z3:2")
+    with pytest.raises(InvalidParameters, match="for the methods 'orbitals' and 'rows', not 'annealing'"):
         search(Parameters(9, 3, 1), "3*Z3", on_blocks="4*Z3")
 
 
