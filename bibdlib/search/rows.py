@@ -88,6 +88,10 @@ class Rows:
         for i, row in chosen.items():
             through = np.nonzero(_unpacked(row, self.blocks.v))[0]
             incidence[self.on_points[:, self.orbits[i].point, None], self.on_blocks[:, through]] = True
+        # Sums of many parts may agree by chance.
+        p, counted = self.parameters, incidence.astype(np.int64)
+        if (counted @ counted.T != p.lam + (int(p.r) - p.lam) * np.eye(p.v, dtype=np.int64)).any():
+            return Outcome(None, [])
         return Outcome(0, base_blocks_of(incidence, self.group, self.blocks))
 
     def _choose(self, matrix: Integers, rng: np.random.Generator) -> dict[int, Bits] | None:
