@@ -218,8 +218,9 @@ METHODS = {
     "truncated plane": Method(of_a_truncated_plane),
 }
 
+_MLP_TILES = {1: (0.04, 0.09, 0.14, 0.25), 8: (0.09, 0.14, 0.25), 16: (0.14, 0.25)}
 GOALS = {
-    "mlp": [(0.05, 1), (0.09, 1), (0.14, 1), (0.25, 1), (0.14, 8), (0.19, 16), (0.25, 16)],
+    "mlp": [(density, tile) for tile, densities in _MLP_TILES.items() for density in densities],
     "resnet18": [(density, None, budget) for density in (0.125, 0.25) for budget in ("weights", "flops")],
 }
 
