@@ -55,6 +55,7 @@ def results(folder: Path) -> str:
         which_design,
         _designs,
         _coverage,
+        _tried,
         _gpu,
     ):
         lines += [*section(folder), ""]
@@ -307,6 +308,28 @@ def _coverage(folder: Path) -> Iterator[str]:
             told = (" / ".join(str(counts[kind][v]) for v in ("built", "impossible", "unknown")) for kind in kinds)
             rows.append((name, reach.replace("<=", "≤"), *told))
     yield from table(("", "", *(kind.replace("lam", "λ") for kind in kinds)), rows)
+
+
+def _tried(folder: Path) -> Iterator[str]:
+    data = _read(folder / "tried.json")
+    yield "## Tried on the smallest of the unknown"
+    yield ""
+    yield "Groups that may act on such a design: *excluded* where it is proved that none has it with these orbits, *in"
+    yield "vain* where rows were drawn for some seconds and no design came. `Z13:4 on 3*13 + 1*1` is Z_13 extended by"
+    yield "x → 4x, on three copies and a fixed point. That is no verdict on the design."
+    yield ""
+    yield f"`{data['command']}`"
+    yield ""
+    rows = []
+    for told in data["sets"]:
+        if any(run["verdict"] == "found" for run in told["tried"]):
+            continue
+        by_verdict = (
+            "; ".join(f"`{run['group']}`" for run in told["tried"] if run["verdict"] == verdict)
+            for verdict in ("excluded", "open")
+        )
+        rows.append((str(tuple(told["parameters"])), *by_verdict))
+    yield from table(("", "excluded", "in vain"), rows)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def test_unions_of_orbits_make_designs(v_k_lam, group, number):
     assert search(Parameters(*v_k_lam), group, method="unions").base_blocks == result.base_blocks
 
 
-@pytest.mark.parametrize(("k", "v_lam"), [(9, (117, 2)), (10, (55, 4)), (10, (100, 3)), (16, (49, 5)), (16, (56, 6))])
+@pytest.mark.parametrize(
+    ("k", "v_lam"), [(9, (117, 2)), (10, (55, 4)), (10, (100, 3)), (14, (42, 13)), (16, (49, 5)), (16, (56, 6))]
+)
 def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
     entry = entries(k)[v_lam]
     assert main(shlex.split(entry.origin)[1:]) == 0
