@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from accuracy import PICTURES, accuracy, spread
+from accuracy import PICTURES, accuracy, plain_numbers, spread
 from fit import fit, orders, which_design
 from tables import table
 
@@ -222,6 +222,8 @@ def _density_plot(results: dict[str, Any]) -> str:
     shares = sorted(case["share"] for case in results.values())
     axes.plot(shares, [1 / share for share in shares], linestyle="--", color="gray", label="1 / density")
     axes.set(xlabel="density", ylabel="times faster than dense", xscale="log", yscale="log")
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
     axes.legend()
     figure.savefig(PICTURES / "speed.png", dpi=120, metadata={"Software": None})
     return "speed.png"
@@ -314,9 +316,10 @@ def _tried(folder: Path) -> Iterator[str]:
     data = _read(folder / "tried.json")
     yield "## Tried on the smallest of the unknown"
     yield ""
-    yield "Groups that may act on such a design: *excluded* where it is proved that none has it with these orbits, *in"
-    yield "vain* where rows were drawn for some seconds and no design came. `Z13:4 on 3*13 + 1*1` is Z_13 extended by"
-    yield "x → 4x, on three copies and a fixed point. That is no verdict on the design."
+    yield "Groups that may act on such a design: `Z13:4 on 3*13 + 1*1` is Z_13 extended by x → 4x, on three copies"
+    yield "and a fixed point. On the blocks it is prescribed likewise: as many orbits of 13 as there is room for, each"
+    yield "kept by the multiplier. *Excluded* means proved for this action on points and blocks, and for no other;"
+    yield "*in vain*, that rows were drawn for some seconds and no design came. Neither is a verdict on the design."
     yield ""
     yield f"`{data['command']}`"
     yield ""

@@ -56,7 +56,8 @@ def search_command(
         if result.found:
             typer.echo(json.dumps(result.entry()))
             return
-        outcome = "has no design of the kind" if result.exhausted else f"not found, lowest cost {result.cost}"
+        least = "" if result.cost is None else f", lowest cost {result.cost}"
+        outcome = "has no design of the kind" if result.exhausted else f"not found{least}"
         typer.echo(f"{p} under {prescribed}: {outcome} after {result.rounds} rounds", err=True)
     raise typer.Exit(_UNKNOWN)
 
