@@ -325,8 +325,6 @@ def _tried(folder: Path) -> Iterator[str]:
     yield ""
     rows = []
     for told in data["sets"]:
-        if any(run["verdict"] == "found" for run in told["tried"]):
-            continue
         by_verdict = (
             "; ".join(f"`{run['group']}`" for run in told["tried"] if run["verdict"] == verdict)
             for verdict in ("excluded", "open")
