@@ -34,6 +34,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from iddl_prune import Plan, SparsePattern, baselines, compress, pattern_layers, plan, repair_
 from iddl_prune.convert import connect_
@@ -378,7 +379,7 @@ def multiply_adds(model: nn.Module, example: Tensor) -> int:
 
 def latency(model: nn.Module, dense: nn.Module, shape: torch.Size) -> dict[str, dict[str, float]]:
     """Median ms at batch 1 and 32 of the model with its fastest kernel, and of the dense one in turns with it."""
-    sides = {"dense": dense, "this": model}
+    sides = {"dense": dense, "this": unmasked(model)}
     if pattern_layers(model):
         usable = [name for name, kernel in KERNELS.items() if kernel.available("cpu", torch.float32)]
         sides = {"dense": dense, **{name: with_kernel(model, name) for name in usable}}
@@ -388,6 +389,15 @@ def latency(model: nn.Module, dense: nn.Module, shape: torch.Size) -> dict[str, 
         dense_ms = times.pop("dense")
         found[str(size)] = {"dense": round(dense_ms, 4), "this": round(min(times.values()), 4)}
     return found
+
+
+def unmasked(model: nn.Module) -> nn.Module:
+    """A copy whose masks are no longer applied at each call, for what they leave is all that is left."""
+    copied = copy.deepcopy(model)
+    for layer in copied.modules():
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, "weight")
+    return copied
 
 
 def with_kernel(model: nn.Module, kernel: str) -> nn.Module:

@@ -39,8 +39,7 @@ def accuracy(folder: Path) -> Iterator[str]:
     yield "epochs of the dense one and of the fine-tuning. *Random* has the degrees of the design and gets the same fit"
     yield "and repair. *Balanced* is the best pattern of equal fan-in and fan-out, *magnitude* chooses every weight"
     yield "freely. *Truncated plane* is the first project's mask, whose density is its own. Weights are those that are"
-    yield "not zero, biases left out. Times of *magnitude* are those of training, its mask multiplied in at each pass;"
-    yield "shipped with zeros in place it takes as long as dense."
+    yield "not zero, biases left out. Times of *magnitude* are those of the dense network with zeros in place."
     for model, data in dict.fromkeys((run["model"], run["data"]) for run in runs):
         mine = [run for run in runs if (run["model"], run["data"]) == (model, data)]
         dense = {run["seed"]: 100 * run["dense_accuracy"] for run in mine}
