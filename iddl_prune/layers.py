@@ -65,10 +65,12 @@ class PatternLayer(nn.Module):
         """Input, weight, bias, each in the dtype of an autocast that is on, and the kernel's indices."""
         indices: list[Any] = [self._buffers[name] for name in self._buffer_names]
         own: dict[str, Any] = self._parameters  # attributes take torch ten times as long, a tenth of a small product
-        weight, bias = (own[name] if name in own else getattr(self, name) for name in ("weight", "bias"))
-        if not torch.is_autocast_enabled(x.device.type):
+        is_own = "weight" in own and "bias" in own
+        weight, bias = (own["weight"], own["bias"]) if is_own else (self.weight, self.bias)
+        device = "cpu" if x.is_cpu else x.device.type
+        if not torch.is_autocast_enabled(device):
             return x, weight, bias, indices
-        dtype = torch.get_autocast_dtype(x.device.type)
+        dtype = torch.get_autocast_dtype(device)
         return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), indices
 
     def _is_direct(self, x: Tensor) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from llvmlite import binding, ir
@@ -77,23 +78,44 @@ class Emitter:
         self.builder.branch(head)
         self.builder.position_at_end(end)
 
-    def ticket(self, place: int) -> ir.Value:
-        """The number at a place of the arguments, which counts on: no other thread gets the same."""
-        counter = self._at(self.arguments, self.index(place), INDEX)
-        return self.builder.atomic_rmw("add", counter, self.index(1), "monotonic")
+    @contextmanager
+    def room(self, floats: ir.Value) -> Iterator[ir.Value]:
+        """So many floats that no other thread uses, at the beginning of a line of the cache."""
+        b, line, pointer = self.builder, 64, ir.PointerType()
+        taken = _declared(b.module, "malloc", pointer, [INDEX])
+        place = b.call(taken, [b.add(b.mul(floats, self.index(4)), self.index(line))])
+        yield self.table(b.and_(b.add(self.number(place), self.index(line - 1)), self.index(-line)))
+        b.call(_declared(b.module, "free", ir.VoidType(), [pointer]), [place])
 
     @contextmanager
-    def turns(self, count: ir.Value) -> Iterator[ir.Value]:
-        """Take the next of `count` turns that no other thread has taken, as long as there are any."""
-        head, body, end = (self.builder.append_basic_block(name) for name in ("take", "turn", "done"))
-        self.builder.branch(head)
-        self.builder.position_at_end(head)
-        turn = self.ticket(0)
-        self.builder.cbranch(self.builder.icmp_signed("<", turn, count), body, end)
-        self.builder.position_at_end(body)
-        yield turn
-        self.builder.branch(head)
-        self.builder.position_at_end(end)
+    def turns(self, count: ir.Value, counters: int) -> Iterator[ir.Value]:
+        """Take the next of `count` turns that no other thread has taken, as long as there are any.
+
+        Each thread begins with a share of its own, the same in every call, so that it finds in the caches of its core
+        what it has left there; then it helps the others. Arguments from `counters` on count the turns of each share.
+        """
+        b, threads = self.builder, self.argument(0)
+        with self.loop(self.index(0), threads) as i:
+            share = b.srem(b.add(self._thread(), i), threads)
+            first, stop = (b.sdiv(b.mul(count, b.add(share, self.index(j))), threads) for j in range(2))
+            counter = self._at(self.arguments, b.add(share, self.index(counters)), INDEX)
+            head, body, end = (b.append_basic_block(name) for name in ("take", "turn", "done"))
+            b.branch(head)
+            b.position_at_end(head)
+            turn = b.add(first, b.atomic_rmw("add", counter, self.index(1), "monotonic"))
+            b.cbranch(b.icmp_signed("<", turn, stop), body, end)
+            b.position_at_end(body)
+            yield turn
+            b.branch(head)
+            b.position_at_end(end)
+
+    def _thread(self) -> ir.Value:
+        """The number of this thread among those that work together."""
+        threads = _threads()
+        if threads is None:
+            return self.index(0)
+        binding.add_symbol("thread", threads.number)
+        return self.builder.sext(self.builder.call(_declared(self.builder.module, "thread", SMALL, []), []), INDEX)
 
     def shifted(self, address: ir.Value, floats: ir.Value) -> ir.Value:
         """An address so many floats on."""
@@ -123,8 +145,10 @@ class Emitter:
         """One float."""
         return self.builder.load(address, typ=FLOAT, align=4)
 
-    def load(self, address: ir.Value, mask: ir.Value) -> ir.Value:
+    def load(self, address: ir.Value, mask: ir.Value | None = None) -> ir.Value:
         """A vector, zeros in the lanes that are off, whose memory is not touched."""
+        if mask is None:
+            return self.builder.load(address, typ=self.vector, align=4)
         return self._call("llvm.masked.load", self.vector, address, _int(4), mask, self.zero())
 
     def prefetch(self, address: ir.Value) -> None:
@@ -247,7 +271,7 @@ def compiled(emit: Emit) -> int:
 
 
 class Call:
-    """A compiled function and its last arguments; the first counts the turns, those between are given each time.
+    """A compiled function and its last arguments; the first counts the threads, those between are given each time.
 
     Torch's own threads call it together, at most so many. `held`, what arguments point to, is kept alive as long.
     """
@@ -256,34 +280,46 @@ class Call:
         self, address: int, given: int, rest: Sequence[int] = (), *, most: int = 1 << 30, held: object = None
     ) -> None:
         self._address, self._function, self._most, self._held = address, _FUNCTION(address), most, held
-        self._values = (ctypes.c_int64 * (1 + given + len(rest)))(*[0] * (1 + given), *rest)
+        self._given, self._rest = given, rest
+        self._forms: dict[int, ctypes.Array[ctypes.c_int64]] = {}
 
     def __call__(self, *given: int) -> None:
-        values = type(self._values).from_buffer_copy(self._values)
-        values[1 : 1 + len(given)] = list(given)
-        threads = min(torch.get_num_threads(), self._most)
-        parallel = _parallel() if threads > 1 else None
-        if parallel is None:
+        threads = min(torch.get_num_threads(), self._most) if (together := _threads()) else 1
+        form = self._forms.get(threads)
+        if form is None:
+            filled = threads, *[0] * self._given, *self._rest, *[0] * threads
+            form = self._forms[threads] = (ctypes.c_int64 * len(filled))(*filled)
+        values = type(form).from_buffer_copy(form)
+        values[1 : 1 + self._given] = list(given)
+        if together is None or threads == 1:
             self._function(values)
         else:
-            parallel(self._address, values, threads, 0)
+            together.parallel(self._address, values, threads, 0)
 
 
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _keep: list[binding.ExecutionEngine] = []
 
 
+class _Threads(NamedTuple):
+    """The call that has a function called by threads, and the address of the one that tells a thread its number."""
+
+    parallel: Callable[..., None]
+    number: int
+
+
 @cache
-def _parallel() -> Callable[..., None] | None:
+def _threads() -> _Threads | None:
     """GNU's or LLVM's OpenMP that torch itself uses, so that its threads and ours are the same; None without one."""
     for library in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
         try:
-            function = ctypes.CDLL(str(library)).GOMP_parallel
+            opened = ctypes.CDLL(str(library))
+            parallel, number = opened.GOMP_parallel, opened.omp_get_thread_num
         except (OSError, AttributeError):
             continue
-        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-        function.restype = None
-        return function
+        parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        parallel.restype = None
+        return _Threads(parallel, ctypes.cast(number, ctypes.c_void_p).value or 0)
     return None
 
 

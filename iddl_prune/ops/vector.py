@@ -42,7 +42,7 @@ COMPOSITE = False
 _ROWS_AT_ONCE = 10
 _VECTORS_AT_ONCE = 128
 # Multiply-adds that one core does sooner than several, which must be woken, or fetch what the others have written.
-_ALONE, _ALONE_IN_PLANES = 2**18, 2**23
+_ALONE, _ALONE_IN_PLANES = 2**15, 2**23
 # Weights that stay in the cache of one core, beside what is read and written.
 _NEAR = 2**16
 _OPEN = 6
@@ -66,19 +66,13 @@ def linear(
 ) -> Tensor:
     """x (n, in_features) -> (n, out_features)."""
     rows, in_features = x.shape
-    side, threads = unpack(indices[0]).forward, torch.get_num_threads()
+    side = unpack(indices[0]).forward
+    call, in_planes = _product(side, rows, in_features, out_features, torch.get_num_threads())
     weight, bias = _floats(weight), None if bias is None else _floats(bias)
-    call, scratch = _product(side, rows, in_features, out_features, threads)
-    if scratch < 0:
-        planes = _columns(x)
-        out = planes.new_empty(out_features, rows)
-        call(*map(_address, (planes, weight, out, bias, None)), relu)
-        out = _transposed(out)
-    else:
-        source = _floats(x)
-        out = source.new_empty(rows, out_features)
-        between = source.new_empty(scratch) if scratch else None
-        call(*map(_address, (source, weight, out, bias, between)), relu)
+    source = _columns(x) if in_planes else _floats(x)
+    out = source.new_empty(out_features, rows) if in_planes else source.new_empty(rows, out_features)
+    call(source.data_ptr(), weight.data_ptr(), out.data_ptr(), _address(bias), 0, relu)
+    out = _transposed(out) if in_planes else out
     return out if out.dtype is x.dtype else out.to(x.dtype)
 
 
@@ -198,28 +192,29 @@ def _convolution(
 
 
 @lru_cache(maxsize=4096)
-def _product(side: Side, rows: int, in_features: int, out_features: int, threads: int) -> tuple[Call, int]:
-    """As `_convolution`, and the floats to calculate on; negative where planes are to be multiplied, not rows."""
+def _product(side: Side, rows: int, in_features: int, out_features: int, threads: int) -> tuple[Call, bool]:
+    """As `_convolution`, and whether it multiplies planes: columns, not rows."""
     from iddl_prune.ops.emit import Call
     from iddl_prune.ops.vector_code import most
     from iddl_prune.ops.vector_rows import apply, multiply
 
     end, highest = (rows, in_features, out_features), max(side.heights)
-    work = side.pieces * highest * side.fan_in * rows
+    weights = side.pieces * highest * side.fan_in
+    work, is_far = weights * rows, weights > _NEAR
     if rows < _ROWS_AT_ONCE:
         group = max(1, side.pieces // (4 * threads))
         groups = -(-side.pieces // group)
-        few = apply(frozenset(side.heights), min(rows, 3), work > _NEAR * rows)
-        return Call(few, _OPEN, (groups, group, *side[:4], *end), most=1 if work < _ALONE else threads), 0
+        few, stride = apply(frozenset(side.heights), min(rows, 3), is_far), -(-side.fan_in // _lanes()) * _lanes()
+        return Call(few, _OPEN, (groups, group, *side[:4], *end, stride), most=1 if work < _ALONE else threads), False
     filled = -(-rows // _lanes())
     if filled < threads and work > _ALONE_IN_PLANES:
-        return _convolution(side, windows((1, rows), (1, 1), _POINTWISE), None, 1, 1, (0, rows), (0, rows)), -1
+        window = windows((1, rows), (1, 1), _POINTWISE)
+        return _convolution(side, window, None, 1, 1, (0, rows), (0, rows)), True
     vectors = min(range(most(highest), 0, -1), key=lambda n: -(-filled // (n * threads)) * (2 * n + 1))
     turns, wide = -(-filled // vectors), vectors * _lanes()
     held = taps, masks = windows((1, wide), (1, 1), _POINTWISE).forward(_lanes())
-    rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end, 0
-    many, hands = multiply(frozenset(side.heights), vectors, work > _NEAR * rows), min(turns, threads)
-    return Call(many, _OPEN, rest, most=hands, held=held), hands * wide * (in_features + out_features)
+    rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end
+    return Call(multiply(frozenset(side.heights), vectors, is_far), _OPEN, rest, most=turns, held=held), False
 
 
 def _planes(window: Window, x: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ __all__ = [
 class Convolve(IntEnum):
     """Places of the arguments of `convolve`; what they count is floats, where it is no number of things."""
 
-    turn = 0
+    threads = 0
     x = auto()
     weight = auto()
     out = auto()
@@ -57,7 +57,7 @@ class Convolve(IntEnum):
 class Correlate(IntEnum):
     """Places of the arguments of `correlate`."""
 
-    turn = 0
+    threads = 0
     grad = auto()
     x = auto()
     out = auto()
@@ -80,7 +80,7 @@ class Correlate(IntEnum):
 class Split(IntEnum):
     """Places of the arguments of `split`."""
 
-    turn = 0
+    threads = 0
     x = auto()
     out = auto()
     planes = auto()
@@ -122,7 +122,7 @@ def convolve(shapes: frozenset[Shape]) -> int:
 
     def emit(e: Emitter) -> None:
         b, argument = e.builder, {name: e.argument(name) for name in Convolve}
-        with e.turns(argument[Convolve.turns]) as turn:
+        with e.turns(argument[Convolve.turns], len(Convolve)) as turn:
             start = b.mul(b.sdiv(turn, argument[Convolve.strip_count]), argument[Convolve.group])
             stop = e.least(b.add(start, argument[Convolve.group]), argument[Convolve.images])
             strip = strip_at(e, argument[Convolve.strips], b.srem(turn, argument[Convolve.strip_count]))
@@ -224,7 +224,7 @@ def correlate(shapes: frozenset[tuple[int, int]]) -> int:
 
     def emit(e: Emitter) -> None:
         b, argument = e.builder, {name: e.argument(name) for name in Correlate}
-        with e.turns(argument[Correlate.strip_count]) as turn:
+        with e.turns(argument[Correlate.strip_count], len(Correlate)) as turn:
             strip = strip_at(e, argument[Correlate.strips], turn)
             for outputs, inputs in sorted(shapes):
                 with b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))):
@@ -296,7 +296,10 @@ def split() -> int:
         b, argument = e.builder, {name: e.argument(name) for name in Split}
         phases = e.table(argument[Split.phases])
         two, size = e.index(2), e.index(lanes())
-        with e.turns(argument[Split.planes]) as plane, e.loop(e.index(0), argument[Split.phase_count]) as phase:
+        with (
+            e.turns(argument[Split.planes], len(Split)) as plane,
+            e.loop(e.index(0), argument[Split.phase_count]) as phase,
+        ):
             row, column = (e.entry(phases, b.add(b.mul(phase, two), e.index(part))) for part in range(2))
             area = b.mul(argument[Split.out_height], argument[Split.out_width])
             whole = b.mul(argument[Split.height], argument[Split.width])

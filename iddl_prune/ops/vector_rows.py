@@ -8,16 +8,16 @@ from itertools import chain
 
 from llvmlite import ir
 
-from iddl_prune.ops.emit import FLOAT, SMALL, Emitter, compiled, lanes
+from iddl_prune.ops.emit import FLOAT, INDEX, SMALL, Emitter, compiled, lanes
 from iddl_prune.ops.vector_code import Convolve, Shape, strip_at, tile
 
 __all__ = ["Apply", "Multiply", "Transpose", "apply", "multiply", "transpose"]
 
 
 class Apply(IntEnum):
-    """Places of the arguments of `apply`."""
+    """Places of the arguments of `apply`; `stride` counts what the longest block reads of a row, in whole vectors."""
 
-    turn = 0
+    threads = 0
     x = auto()
     weight = auto()
     out = auto()
@@ -33,17 +33,18 @@ class Apply(IntEnum):
     rows = auto()
     in_features = auto()
     out_features = auto()
+    stride = auto()
 
 
 class Multiply(IntEnum):
-    """Places of the arguments of `multiply`; `scratch` has room for a turn's inputs and outputs for each thread."""
+    """Places of the arguments of `multiply`."""
 
-    turn = 0
+    threads = 0
     x = auto()
     weight = auto()
     out = auto()
     bias = auto()
-    scratch = auto()
+    residual = auto()
     relu = auto()
     turns = auto()
     strips = auto()
@@ -55,13 +56,12 @@ class Multiply(IntEnum):
     rows = auto()
     in_features = auto()
     out_features = auto()
-    thread = auto()
 
 
 class Transpose(IntEnum):
     """Places of the arguments of `transpose`."""
 
-    turn = 0
+    threads = 0
     x = auto()
     out = auto()
     rows = auto()
@@ -72,53 +72,78 @@ class Transpose(IntEnum):
 def apply(heights: frozenset[int], rows: int, is_far: bool) -> int:
     """Address of the product with a few rows, so many at once: each weight is read once for them.
 
-    Weights that are far, outside the core's own caches, are asked for a strip ahead.
+    What a block reads is gathered once for all its strips. Weights that are far, outside the core's own caches, are
+    asked for a strip ahead.
     """
 
     def emit(e: Emitter) -> None:
         b, argument = e.builder, {name: e.argument(name) for name in Apply}
-        with e.turns(argument[Apply.turns]) as turn:
+        wanted, gathered = b.mul(argument[Apply.rows], argument[Apply.stride]), e.variable(e.index(0))
+        with e.room(wanted) as read, e.turns(argument[Apply.turns], len(Apply)) as turn:
             first = b.mul(turn, argument[Apply.group])
             stop = e.least(b.add(first, argument[Apply.group]), argument[Apply.strip_count])
             with e.loop(first, stop) as which:
                 strip = strip_at(e, argument[Apply.strips], which)
+                end = b.add(strip[1], strip[2])
+                with b.if_then(b.icmp_signed("!=", e.get(gathered, INDEX), end)):
+                    _gather(e, argument, strip, read)
+                    e.set(gathered, end)
                 for outputs in sorted(heights):
                     with (
                         b.if_then(b.icmp_signed("==", strip[-1], e.index(outputs))),
                         e.loop(e.index(0), argument[Apply.rows], e.index(rows)) as row,
                     ):
                         last = b.sub(argument[Apply.rows], e.index(rows))
-                        _rows(e, argument, strip, e.least(row, last), (outputs, rows), is_far)
+                        _rows(e, argument, strip, read, e.least(row, last), (outputs, rows), is_far)
 
     return compiled(emit)
+
+
+def _gather(e: Emitter, argument: dict[Apply, ir.Value], strip: list[ir.Value], read: ir.Value) -> None:
+    """What the strip reads of each row, side by side; zeros fill the last vector."""
+    b, (_, inputs, fan_in, _, _) = e.builder, strip
+    everywhere = e.lanes_before(e.index(lanes()))
+    x, table = (e.table(argument[name]) for name in (Apply.x, Apply.inputs))
+    with e.loop(e.index(0), fan_in, e.index(lanes())) as i:
+        on = e.lanes_before(b.sub(fan_in, i))
+        places = e.places(table, b.add(inputs, i), on)
+        with e.loop(e.index(0), argument[Apply.rows]) as row:
+            values = e.gather(e.shifted(x, b.mul(row, argument[Apply.in_features])), places, on)
+            e.store(values, e.shifted(read, b.add(b.mul(row, argument[Apply.stride]), i)), everywhere)
 
 
 def _rows(
     e: Emitter,
     argument: dict[Apply, ir.Value],
     strip: list[ir.Value],
+    read: ir.Value,
     first: ir.Value,
     shape: tuple[int, int],
     is_far: bool,
 ) -> None:
-    """Each output of the strip in each row: inputs gathered once, weights in the lanes."""
+    """Each output of the strip in each row, weights in the lanes."""
     b, (outputs, rows) = e.builder, shape
-    start, inputs, fan_in, written, _ = strip
+    start, _, fan_in, written, _ = strip
     table = {name: e.table(argument[name]) for name in Apply}
     weights = [e.shifted(table[Apply.weight], b.add(start, b.mul(fan_in, e.index(o)))) for o in range(outputs)]
-    x = [e.shifted(table[Apply.x], b.mul(b.add(first, e.index(r)), argument[Apply.in_features])) for r in range(rows)]
+    x = [e.shifted(read, b.mul(b.add(first, e.index(r)), argument[Apply.stride])) for r in range(rows)]
     sums = [[e.variable(e.zero()) for _ in x] for _ in weights]
     next_strip = b.mul(fan_in, e.index(outputs))
-    with e.loop(e.index(0), fan_in, e.index(lanes())) as i:
-        on = e.lanes_before(b.sub(fan_in, i))
-        places = e.places(table[Apply.inputs], b.add(inputs, i), on)
-        read = [e.gather(row, places, on) for row in x]
+
+    def meet(i: ir.Value, on: ir.Value | None) -> None:
+        values = [e.load(e.shifted(row, i)) for row in x]
         for o, weight in enumerate(weights):
             if is_far:
                 e.prefetch(e.shifted(weight, b.add(i, next_strip)))
             factor = e.load(e.shifted(weight, i), on)
-            for r, values in enumerate(read):
-                e.set(sums[o][r], e.multiply_add(factor, values, e.get(sums[o][r], e.vector)))
+            for r, value in enumerate(values):
+                e.set(sums[o][r], e.multiply_add(factor, value, e.get(sums[o][r], e.vector)))
+
+    whole = b.and_(fan_in, e.index(-lanes()))
+    with e.loop(e.index(0), whole, e.index(lanes())) as i:
+        meet(i, None)
+    with b.if_then(b.icmp_signed("<", whole, fan_in)):
+        meet(whole, e.lanes_before(b.sub(fan_in, whole)))
     channels = [e.entry(table[Apply.outputs], b.add(written, e.index(o)), SMALL) for o in range(outputs)]
     totals = [[e.variable(e.sum(e.get(value, e.vector))) for value in values] for values in sums]
     with e.given(argument[Apply.bias]):
@@ -147,15 +172,16 @@ def multiply(heights: frozenset[int], vectors: int, is_far: bool) -> int:
         b, argument = e.builder, {name: e.argument(name) for name in Multiply}
         inputs, outputs = argument[Multiply.in_features], argument[Multiply.out_features]
         wide, zero = e.index(vectors * lanes()), e.index(0)
-        own = b.mul(b.mul(e.ticket(Multiply.thread), wide), b.add(inputs, outputs))
-        planes = e.shifted(e.table(argument[Multiply.scratch]), own)
-        sums = e.shifted(planes, b.mul(wide, inputs))
-        with e.turns(argument[Multiply.turns]) as turn:
+        with (
+            e.room(b.mul(wide, b.add(inputs, outputs))) as planes,
+            e.turns(argument[Multiply.turns], len(Multiply)) as turn,
+        ):
+            sums = e.shifted(planes, b.mul(wide, inputs))
             first = b.mul(turn, wide)
             rows = e.least(b.sub(argument[Multiply.rows], first), wide)
             x = e.shifted(e.table(argument[Multiply.x]), b.mul(first, inputs))
             out = e.shifted(e.table(argument[Multiply.out]), b.mul(first, outputs))
-            with e.loop(zero, inputs, e.index(lanes())) as column, e.loop(zero, rows, e.index(lanes())) as row:
+            with e.loop(zero, inputs, e.index(lanes())) as column, e.loop(zero, wide, e.index(lanes())) as row:
                 _square(e, (x, inputs), (planes, wide), (rows, inputs), (row, column))
             shared = {Convolve[name.name]: value for name, value in argument.items() if name.name in _SHARED}
             image = {
@@ -190,7 +216,10 @@ def transpose() -> int:
         b, argument, size = e.builder, {name: e.argument(name) for name in Transpose}, e.index(lanes())
         x, out = (e.table(argument[name]) for name in (Transpose.x, Transpose.out))
         rows, columns = argument[Transpose.rows], argument[Transpose.columns]
-        with e.turns(b.sdiv(b.add(columns, e.index(lanes() - 1)), size)) as turn, e.loop(e.index(0), rows, size) as row:
+        with (
+            e.turns(b.sdiv(b.add(columns, e.index(lanes() - 1)), size), len(Transpose)) as turn,
+            e.loop(e.index(0), rows, size) as row,
+        ):
             _square(e, (x, columns), (out, rows), (rows, columns), (row, b.mul(turn, size)))
 
     return compiled(emit)
@@ -203,9 +232,12 @@ def _square(
     shape: tuple[ir.Value, ir.Value],
     corner: tuple[ir.Value, ir.Value],
 ) -> None:
-    """Transpose as many rows as a vector has lanes, of matrices given by address and floats from row to row."""
+    """Transpose as many rows as a vector has lanes, of matrices given by address and floats from row to row.
+
+    Zeros fill the target past the last of `shape`'s rows: what lay there, were it multiplied, may be slow.
+    """
     b, (rows, columns), (row, column) = e.builder, shape, corner
-    across, down = e.lanes_before(b.sub(columns, column)), e.lanes_before(b.sub(rows, row))
+    across, down = e.lanes_before(b.sub(columns, column)), e.lanes_before(b.sub(target[1], row))
     square = []
     for i in range(lanes()):
         place = b.add(row, e.index(i))

@@ -113,7 +113,7 @@ def test_every_number_of_rows_and_the_relu(rows: int) -> None:
     torch.testing.assert_close(layer(x, relu=True), layer.to_dense()(x).relu(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 5])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
