@@ -157,9 +157,12 @@ class Emitter:
         function = _declared(self.builder.module, "llvm.prefetch.p0", ir.VoidType(), types)
         self.builder.call(function, [address, _int(0), _int(2), _int(1)])
 
-    def store(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+    def store(self, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
         """Write the lanes that are on."""
-        self._call("llvm.masked.store", ir.VoidType(), value, address, _int(4), mask, overload=self.vector)
+        if mask is None:
+            self.builder.store(value, address, align=4)
+        else:
+            self._call("llvm.masked.store", ir.VoidType(), value, address, _int(4), mask, overload=self.vector)
 
     def lanes_before(self, count: ir.Value) -> ir.Value:
         """The first `count` lanes."""

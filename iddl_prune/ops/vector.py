@@ -212,9 +212,9 @@ def _product(side: Side, rows: int, in_features: int, out_features: int, threads
         return _convolution(side, window, None, 1, 1, (0, rows), (0, rows)), True
     vectors = min(range(most(highest), 0, -1), key=lambda n: -(-filled // (n * threads)) * (2 * n + 1))
     turns, wide = -(-filled // vectors), vectors * _lanes()
-    held = taps, masks = windows((1, wide), (1, 1), _POINTWISE).forward(_lanes())
-    rest = turns, *side[:4], taps.ctypes.data, masks.ctypes.data, *end
-    return Call(multiply(frozenset(side.heights), vectors, is_far), _OPEN, rest, most=turns, held=held), False
+    taps, _ = windows((1, wide), (1, 1), _POINTWISE).forward(_lanes())
+    rest = turns, *side[:4], taps.ctypes.data, *end
+    return Call(multiply(frozenset(side.heights), vectors, is_far), _OPEN, rest, most=turns, held=taps), False
 
 
 def _planes(window: Window, x: Tensor) -> Tensor:

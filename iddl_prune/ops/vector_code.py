@@ -149,11 +149,14 @@ def tile(
     image: ir.Value,
     chunk: ir.Value,
     shape: Shape,
+    *,
     is_far: bool = False,
+    is_whole: bool = False,
 ) -> None:
     """Every kept weight of the strip meets every pixel of the vectors once.
 
-    Weights that are far are asked for a strip ahead, a line for each input.
+    Weights that are far are asked for a strip ahead, a line for each input. Where vectors are whole no masks are
+    read, for which processors without AVX-512 have no registers left.
     """
     b = e.builder
     row, inputs, fan_in, outputs, _ = strip
@@ -168,7 +171,9 @@ def tile(
     def places(start: ir.Value, step: ir.Value) -> list[ir.Value]:
         return [e.shifted(start, b.mul(e.index(j), step if shape.apart else e.index(lanes()))) for j in vectors]
 
-    def masks(first: ir.Value) -> list[ir.Value]:
+    def masks(first: ir.Value) -> list[ir.Value | None]:
+        if is_whole:
+            return [None] * shape.vectors
         return [
             e.lanes_on(table[Convolve.masks], b.add(first, chunk if shape.apart else b.add(chunk, e.index(j))))
             for j in vectors

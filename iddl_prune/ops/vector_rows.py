@@ -52,7 +52,6 @@ class Multiply(IntEnum):
     inputs = auto()
     outputs = auto()
     taps = auto()
-    masks = auto()
     rows = auto()
     in_features = auto()
     out_features = auto()
@@ -102,14 +101,13 @@ def apply(heights: frozenset[int], rows: int, is_far: bool) -> int:
 def _gather(e: Emitter, argument: dict[Apply, ir.Value], strip: list[ir.Value], read: ir.Value) -> None:
     """What the strip reads of each row, side by side; zeros fill the last vector."""
     b, (_, inputs, fan_in, _, _) = e.builder, strip
-    everywhere = e.lanes_before(e.index(lanes()))
     x, table = (e.table(argument[name]) for name in (Apply.x, Apply.inputs))
     with e.loop(e.index(0), fan_in, e.index(lanes())) as i:
         on = e.lanes_before(b.sub(fan_in, i))
         places = e.places(table, b.add(inputs, i), on)
         with e.loop(e.index(0), argument[Apply.rows]) as row:
             values = e.gather(e.shifted(x, b.mul(row, argument[Apply.in_features])), places, on)
-            e.store(values, e.shifted(read, b.add(b.mul(row, argument[Apply.stride]), i)), everywhere)
+            e.store(values, e.shifted(read, b.add(b.mul(row, argument[Apply.stride]), i)))
 
 
 def _rows(
@@ -198,14 +196,14 @@ def multiply(heights: frozenset[int], vectors: int, is_far: bool) -> int:
                 strip = strip_at(e, argument[Multiply.strips], which)
                 for height in sorted(heights):
                     with b.if_then(b.icmp_signed("==", strip[-1], e.index(height))):
-                        tile(e, one, strip, zero, zero, Shape(height, vectors, False), is_far)
+                        tile(e, one, strip, zero, zero, Shape(height, vectors, False), is_far=is_far, is_whole=True)
             with e.loop(zero, outputs, e.index(lanes())) as row, e.loop(zero, rows, e.index(lanes())) as column:
                 _square(e, (sums, wide), (out, outputs), (outputs, rows), (row, column))
 
     return compiled(emit)
 
 
-_SHARED = ("weight", "bias", "relu", "inputs", "outputs", "taps", "masks")
+_SHARED = ("weight", "bias", "relu", "inputs", "outputs", "taps")
 
 
 @cache
