@@ -99,7 +99,7 @@ def cells(seconds: float) -> dict[str, object]:
 
 
 def floor(seconds: float) -> dict[str, object]:
-    """A linear layer at batch 1: what must be read, how fast that can be, and what a call costs by itself."""
+    """A linear layer at batch 1: what must be read, how long reading that alone takes, and a call by itself."""
     memory = torch.ones(2**25)
     results: dict[str, object] = {
         "gigabytes a second": 1e-9 * memory.nbytes / taking_turns({"sum": memory.sum}, seconds)["sum"]
@@ -111,7 +111,13 @@ def floor(seconds: float) -> dict[str, object]:
         pattern = SparsePattern.from_design(width, width, bibdlib.construct(*DESIGN), edge=width // 128)
         layer, x = BIBDLinear(width, width, pattern=pattern, kernel="vector"), torch.randn(1, width)
         dense = layer.to_dense()
-        sides = {"dense": partial(dense, x), "vector": partial(layer, x), **calls}
+        sides = {
+            "dense": partial(dense, x),
+            "vector": partial(layer, x),
+            "a sum of the dense weights": dense.weight.sum,
+            "a sum of ours": layer.weight.sum,
+            **calls,
+        }
         after_others = {name: median(apart(memory, side) for _ in range(50)) for name, side in sides.items()}
         results[f"{width} x {width}"] = {
             "bytes": {"dense": dense.weight.nbytes, "vector": layer.weight.nbytes + 4 * sum(map(len, pattern.inputs))},
