@@ -18,9 +18,9 @@ import fcntl
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from itertools import product
@@ -191,7 +191,7 @@ class Method:
 
     make: Callable[[Case], nn.Module]
     from_nothing: bool = False
-    alone: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _compressed(design: str, **options: Any) -> Callable[[Case], nn.Module]:
@@ -203,7 +203,8 @@ METHODS = {
     "design, not repaired": Method(_compressed("bibd", repair=False)),
     "design, not fitted": Method(_compressed("bibd", fit=False)),
     "design as it falls": Method(_compressed("bibd", fit=False, repair=False)),
-    "design, no teacher": Method(_compressed("bibd"), alone=True),
+    "design, no teacher": Method(_compressed("bibd"), training={"distillation": 0.0}),
+    "design, refitted": Method(_compressed("bibd"), training={"refit_every": 100}),
     "one design": Method(_compressed("bibd", cells=False)),
     "random": Method(_compressed("random")),
     "random, not repaired": Method(_compressed("random", repair=False)),
@@ -328,7 +329,7 @@ def make(method: Method, case: Case, dataset: Dataset, training: Training, conso
     fine = replace(training.fine, seed=case.seed)
     if method.from_nothing:
         fine = replace(training.dense, seed=case.seed, epochs=training.dense.epochs + training.fine.epochs)
-    history = train(model, dataset, fine, teacher=None if method.alone else case.dense, console=console)
+    history = train(model, dataset, replace(fine, **method.training), teacher=case.dense, console=console)
     example = case.calibration[:1]
     return {
         "dense_accuracy": evaluate(case.dense, dataset.test),

@@ -19,6 +19,7 @@ _SHOWN = ("design", "random", "balanced", "magnitude", "channels, equal weights"
 _ABLATION = {
     "design": "nothing",
     "design, no teacher": "no distillation",
+    "design, refitted": "nothing, but channels change places while it is trained",
     "design, not repaired": "no repair",
     "design, not fitted": "no permutation",
     "design as it falls": "neither permutation nor repair",
