@@ -76,13 +76,14 @@ class PatternLayer(nn.Module):
     def _is_direct(self, x: Tensor) -> bool:
         """Whether the kernel is called itself, not torch's operator of it.
 
-        While a graph is exported that is to hold torch's own operators, as far as the kernel does; and where
-        nobody watches, since the operator costs some 20 microseconds.
+        While a graph is exported that is to hold torch's own operators, as far as the kernel does; where torch finds
+        the gradients; and where nobody watches, since the operator costs some 20 microseconds.
         """
+        kernel = KERNELS[self.kernel]
         if torch.compiler.is_exporting() or torch.jit.is_tracing():
-            return KERNELS[self.kernel].COMPOSITE
+            return kernel.COMPOSITE
         is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or type(x) is not Tensor
-        return not is_watched and x.numel() > 0
+        return (kernel.AUTOGRAD or not is_watched) and x.numel() > 0
 
     def reset_parameters(self) -> None:
         """Draw weights and bias as torch's own layers do, from the fan-in that is left."""

@@ -18,6 +18,7 @@ from iddl_prune.ops.geometry import Geometry
 from iddl_prune.pattern import SparsePattern
 
 __all__ = [
+    "AUTOGRAD",
     "COMPOSITE",
     "available",
     "buffers",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 COMPOSITE = True
+AUTOGRAD = False
 
 _NAMES = ("gathered", "spread", "order")
 

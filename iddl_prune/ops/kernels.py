@@ -1,4 +1,8 @@
-"""The kernels by name: modules of one signature, each with the index tensors it wants."""
+"""The kernels by name: modules of one signature, each with the index tensors it wants.
+
+COMPOSITE is one made of torch's own operators, which exporters are to see; AUTOGRAD one whose gradients torch finds
+faster than its own functions do.
+"""
 
 from __future__ import annotations
 

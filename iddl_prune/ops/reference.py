@@ -13,6 +13,7 @@ from iddl_prune.ops.geometry import Geometry
 from iddl_prune.pattern import SparsePattern
 
 __all__ = [
+    "AUTOGRAD",
     "COMPOSITE",
     "available",
     "buffers",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 COMPOSITE = True
+AUTOGRAD = True
 
 
 def available(device_type: str, dtype: torch.dtype) -> bool:

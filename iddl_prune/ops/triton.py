@@ -24,6 +24,7 @@ from iddl_prune.ops.geometry import Geometry
 from iddl_prune.pattern import SparsePattern
 
 __all__ = [
+    "AUTOGRAD",
     "COMPOSITE",
     "available",
     "buffers",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 COMPOSITE = False
+AUTOGRAD = False
 
 # A name is the pattern's fingerprint in so many numbers of 16 bits.
 _LETTERS = 4

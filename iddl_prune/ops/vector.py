@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from iddl_prune.ops.emit import Call
 
 __all__ = [
+    "AUTOGRAD",
     "COMPOSITE",
     "available",
     "buffers",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 COMPOSITE = False
+AUTOGRAD = False
 
 # Fewer rows than this are no vector worth filling: weights go into the lanes instead.
 _ROWS_AT_ONCE = 10
