@@ -3,8 +3,8 @@
     python benchmarks/fit.py --data-dir data --checkpoint resnet18_cifar10.safetensors --threads 2
 
 The whole of `iddl_prune.plan` is timed, with the calibration images run through the network; the fit of each layer
-apart. Tiles of edge 8. At a uniform 12.5 % only the widest layers have a design with such tiles; at 25 %, shared out by
-ERK, all have one.
+apart. Tiles of edge 8. With an order for each group one design covers a layer, and at a uniform 12.5 % only the widest
+have one with such tiles.
 """
 
 from __future__ import annotations

@@ -38,14 +38,15 @@ def fit(folder: Path) -> Iterator[str]:
         yield ""
         header = "layer", "channels", "design", "seconds", "free", "groups", "as it falls", "at random", "ceiling"
         yield from table(
-            header, (_layer(name, layer, groups["layers"][name]) for name, layer in free["layers"].items())
+            header, (_layer(name, layer, groups["layers"].get(name)) for name, layer in free["layers"].items())
         )
 
 
-def _layer(name: str, free: Run, groups: Run) -> tuple[str, ...]:
+def _layer(name: str, free: Run, groups: Run | None) -> tuple[str, ...]:
     design = str(tuple(free["design"])) + ("" if free["cells"] == [1, 1] else " in {} × {}".format(*free["cells"]))
-    shares = free["kept"], groups["kept"], free["as_it_falls"], free["at_random"], free["ceiling"]
-    return name, free["channels"], design, f"{free['seconds']:.1f}", *(f"{share:.0%}" for share in shares)
+    shares = [f"{free[what]:.0%}" for what in ("kept", "as_it_falls", "at_random", "ceiling")]
+    shares.insert(1, "stays dense" if groups is None else f"{groups['kept']:.0%}")
+    return name, free["channels"], design, f"{free['seconds']:.1f}", *shares
 
 
 def orders(folder: Path) -> Iterator[str]:
