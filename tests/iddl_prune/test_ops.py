@@ -11,10 +11,11 @@ from torch import nn
 
 import bibdlib
 from iddl_prune import BIBDConv2d, BIBDLinear, InvalidArgument, SparsePattern
-from iddl_prune.ops import KERNELS, conv2d, linear
+from iddl_prune.ops import KERNELS, conv2d, emit, linear
 
 HERE = sorted(name for name, kernel in KERNELS.items() if kernel.available("cpu", torch.float32))
 PATTERN = SparsePattern.from_design(23, 20, bibdlib.construct(7, 3, 1), edge=2)
+WIDE = SparsePattern.from_design(1024, 1024, bibdlib.construct(73, 9, 1), edge=8)
 
 
 def arguments(layer: BIBDLinear | BIBDConv2d, x: torch.Tensor, *, relu: bool) -> tuple[object, ...]:
@@ -119,6 +120,24 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_one_thread_does_the_shares_of_those_that_did_not_come(
+    rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come = emit._threads()
+    if come is None:
+        pytest.skip("torch brings no OpenMP here")
+
+    def alone(address: int, values: object, *_: int) -> None:
+        emit._FUNCTION(address)(values)
+
+    monkeypatch.setattr(emit, "_threads", lambda: come._replace(parallel=alone))
+    layer = BIBDLinear(1024, 1024, pattern=WIDE, kernel="vector")
+    x = torch.randn(rows, 1024)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), layer.to_dense()(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 16, 40, 130])
