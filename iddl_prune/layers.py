@@ -85,6 +85,14 @@ class PatternLayer(nn.Module):
         is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or type(x) is not Tensor
         return (kernel.AUTOGRAD or not is_watched) and x.numel() > 0
 
+    def _check_channels(self, x: Tensor, axis: int) -> None:
+        """Raise InvalidArgument unless the input is as wide as the pattern: kernels read where it says."""
+        if not torch.jit.is_tracing() and (x.ndim < -axis or x.shape[axis] != self.pattern.in_features):
+            raise InvalidArgument(
+                f"Argument 'x' must have {self.pattern.in_features} channels on axis {axis}, "
+                f"not shape {tuple(x.shape)}."
+            )
+
     def reset_parameters(self) -> None:
         """Draw weights and bias as torch's own layers do, from the fan-in that is left."""
         fan_in = self.weight.numel() / self.pattern.out_features
@@ -171,6 +179,7 @@ class BIBDLinear(PatternLayer):
 
     def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """x (..., in_features) -> (..., out_features); `relu` takes the positive part in the same pass."""
+        self._check_channels(x, -1)
         is_matrix = x.ndim == 2
         rows, weight, bias, indices = self._arguments(x if is_matrix else x.reshape(-1, self.in_features))
         if self._is_direct(rows):
@@ -270,17 +279,23 @@ class BIBDConv2d(PatternLayer):
     def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = False) -> Tensor:
         """x (N, in_channels, H, W) or (in_channels, H, W) -> the same with out_channels and the new H, W.
 
-        A `residual` of the output's shape is added, and `relu` takes the positive part, in the same pass.
+        A `residual` of the output's shape is added, and `relu` takes the positive part, in the same pass. A residual
+        of another shape is added as torch broadcasts.
         """
+        self._check_channels(x, -3)
         batch = x if x.ndim == 4 else x[None]
-        if residual is not None and x.ndim == 3:
-            residual = residual[None]
         padding = self._zeros
         if padding is None:
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             batch, padding = F.pad(batch, self.wrapped_padding, mode=mode), (0, 0)
         batch, weight, bias, indices = self._arguments(batch)
         geometry = Geometry.of(self.stride, padding, self.dilation)
+        if residual is not None:
+            places = geometry.output((batch.shape[2], batch.shape[3]), (weight.shape[1], weight.shape[2]))
+            if residual.shape != (*x.shape[:-3], self.out_channels, *places):
+                total = self.forward(x) + residual
+                return total.relu() if relu else total
+            residual = residual if x.ndim == 4 else residual[None]
         residual = residual if residual is None else residual.to(weight.dtype)
         end = residual, indices, self.out_channels
         if self._is_direct(batch):

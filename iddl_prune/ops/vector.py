@@ -108,7 +108,7 @@ def conv2d(
     side = unpack(indices[0]).forward
     _convolve(planes, _floats(weight), out, side, window, None, bias, added, relu and fused)
     if not fused:
-        out = out[..., : window.output[1]]
+        out = out[..., : window.output[1]].contiguous()
         out = out if residual is None else out + residual
         out = out.relu() if relu else out
     return out.to(x.dtype)
@@ -190,7 +190,7 @@ def _convolution(
     turns = -(-images // group) * side.pieces
     pixels = masks.ctypes.data, chunks, images, group
     rest = turns, *side[:4], taps.ctypes.data, len(taps), taps_stored, *pixels, *x_strides, *out_strides
-    return Call(convolve(frozenset(shapes)), _OPEN, rest)
+    return Call(convolve(frozenset(shapes)), _OPEN, rest, held=(taps, masks))
 
 
 @lru_cache(maxsize=4096)

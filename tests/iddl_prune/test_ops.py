@@ -149,3 +149,33 @@ def test_wide_layers_whoever_shares_the_work(rows: int, threads: int) -> None:
     x = torch.randn(rows, 1536)
     with torch.no_grad():
         torch.testing.assert_close(layer(x, relu=True), layer.to_dense()(x).relu(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", HERE)
+@pytest.mark.parametrize("wrong", [5, 46])
+def test_an_input_of_another_width_is_refused(kernel: str, wrong: int) -> None:
+    layer = BIBDLinear(23, 20, pattern=PATTERN, kernel=kernel)
+    window = BIBDConv2d(23, 20, 3, padding=1, pattern=PATTERN, kernel=kernel)
+    for module, x in ((layer, torch.randn(4, wrong)), (window, torch.randn(2, wrong, 6, 6))):
+        with torch.no_grad(), pytest.raises(InvalidArgument, match=f"23 channels.*{wrong}"):
+            module(x)
+
+
+@pytest.mark.parametrize("kernel", HERE)
+@pytest.mark.parametrize("shape", [(20, 1, 1), (1, 20, 6, 6), (2, 20, 1, 6), (2, 1, 6, 6), (2, 20, 6, 6)])
+def test_a_residual_may_be_broadcast(kernel: str, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layer = BIBDConv2d(23, 20, 3, padding=1, pattern=PATTERN, kernel=kernel)
+    x, residual = torch.randn(2, 23, 6, 6), torch.randn(shape)
+    with torch.no_grad():
+        wanted = (layer.to_dense()(x) + residual).relu()
+        torch.testing.assert_close(layer(x, residual, relu=True), wanted, rtol=1e-4, atol=1e-5)
+        many = torch.randn(4, 20, 6, 6)
+        torch.testing.assert_close(layer(x[:1], many), layer.to_dense()(x[:1]) + many, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", HERE)
+def test_answers_lie_in_one_piece(kernel: str) -> None:
+    layer = BIBDConv2d(23, 20, 3, pattern=PATTERN, kernel=kernel)
+    with torch.no_grad():
+        assert layer(torch.randn(2, 23, 7, 7)).is_contiguous()
