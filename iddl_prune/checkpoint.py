@@ -30,6 +30,8 @@ __all__ = ["from_pretrained", "save_pretrained"]
 # Read as well: 1, with the orders of the channels among the descriptions, and 2, with each place as a number.
 _FORMAT = 3
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+# What numbers and names out of their place lead to.
+_ODD = (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, PruneError, bibdlib.BibdError)
 
 
 def save_pretrained(
@@ -137,7 +139,7 @@ def from_pretrained(directory: str | Path, *, allow_factory: bool = False) -> nn
     with torch.random.fork_rng(devices=[]):
         try:
             model = prune_(spec.build(), plan)
-        except (PruneError, bibdlib.BibdError) as error:
+        except _ODD as error:
             raise PruneError(f"{directory / _CONFIG} plans what its model does not have: {error}") from error
     for name, layer in pattern_layers(model).items():
         if layer.pattern.digest != digests[name]:
@@ -194,7 +196,7 @@ def _described(directory: Path) -> Iterator[None]:
     """What the description lacks, or has otherwise, is told of its file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, PruneError, bibdlib.BibdError) as error:
+    except _ODD as error:
         raise PruneError(f"{directory / _CONFIG} does not describe a model: {error}") from error
 
 
@@ -213,7 +215,7 @@ def _as_text(config: dict[str, Any]) -> str:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PruneError(f"{path} is cut short or altered: {error}.") from error
     form = config.get("format") if isinstance(config, dict) else None
     if not isinstance(form, int):

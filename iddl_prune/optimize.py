@@ -119,9 +119,10 @@ def optimize_(
     Raises
     ------
     InvalidArgument
-        If a batch size is below 1, or the model has no sparse layer.
+        If a batch size is below 1, an example has no row, or the model has no sparse layer.
     """
-    if not batch_sizes or any(size < 1 for size in batch_sizes):
+    is_listed = isinstance(batch_sizes, Sequence) and len(batch_sizes) > 0
+    if not is_listed or any(not isinstance(size, int) or size < 1 for size in batch_sizes):
         raise InvalidArgument(f"Argument 'batch_sizes' must hold positive integers, not {batch_sizes!r}.")
     if not pattern_layers(model):
         raise InvalidArgument("Argument 'model' must have a sparse layer; prune it first.")
@@ -262,10 +263,23 @@ def _call(form: nn.Module, batch: tuple[Any, ...]) -> Callable[[], Any]:
     return call
 
 
+def _are_times(times: Any) -> bool:
+    """Whether that is what a measurement of a layer writes."""
+    return (
+        isinstance(times, dict)
+        and {"dense"} <= times.keys() <= {"dense", *KERNELS}
+        and all(isinstance(taken, int | float) and taken > 0 for taken in times.values())
+    )
+
+
 def _sized(example: Any, size: int) -> Any:
     """The example repeated to a batch of this size."""
     if not isinstance(example, Tensor) or not example.ndim:
         return example
+    if not len(example):
+        raise InvalidArgument(
+            f"Argument 'example_inputs' must hold an example, not none: shape {tuple(example.shape)}."
+        )
     return example.repeat(-(-size // len(example)), *[1] * (example.ndim - 1))[:size]
 
 
@@ -297,9 +311,11 @@ class _Cache:
     def __init__(self) -> None:
         self.path = cache_dir() / "choices.json"
         try:
-            self.times: dict[str, dict[str, float]] = json.loads(self.path.read_text())
+            known = json.loads(self.path.read_text())
         except (OSError, ValueError):
-            self.times = {}
+            known = {}
+        kept = known.items() if isinstance(known, dict) else ()
+        self.times: dict[str, dict[str, float]] = {key: times for key, times in kept if _are_times(times)}
 
     def write(self) -> None:
         with suppress(PruneError):  # where nothing may be kept, the next run measures anew

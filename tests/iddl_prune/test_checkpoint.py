@@ -234,6 +234,14 @@ def first_layer(config):
             lambda c: first_layer(c).update(edge=first_layer(c)["edge"] + 1),
             r"does not describe a model: .*'in_features' must give",
         ),
+        (lambda c: first_layer(c).update(edge=0), r"does not describe a model|plans what its model"),
+        (lambda c: first_layer(c).update(out_features=10**30), r"does not describe a model|plans what its model"),
+        (lambda c: first_layer(c).update(taps=None), r"does not describe a model|plans what its model"),
+        (
+            lambda c: c["model"].update(num_classes=10**30),
+            r"does not describe a model|plans what its model does not have",
+        ),
+        (lambda c: c.update(format=2), r"does not describe a model|plans what its model"),
         (lambda c: first_layer(c).update(seed=3), r"does not describe a model: 22 bytes tell no order of 45 numbers"),
         (
             lambda c: c["patterns"]["1"].update(digest="0"),
@@ -247,6 +255,12 @@ def first_layer(config):
 def test_an_altered_description_is_refused(edit, message, folder):
     change(folder, edit)
     with pytest.raises(PruneError, match=message):
+        from_pretrained(folder)
+
+
+def test_a_description_too_deep_to_read_is_refused(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(PruneError, match=r"config.json is cut short or altered"):
         from_pretrained(folder)
 
 

@@ -134,6 +134,16 @@ def test_times_are_measured_once_a_machine_and_shape(
     assert {choice.kernel for choice in optimize_(twin, X, batch_sizes=(2,)).layers.values()} == {"gather"}
 
 
+@pytest.mark.parametrize("written", ["[]", "null", "3", "{", '{"a": 3}', '{"a": {"vector": 1.0}}'])
+def test_a_cache_of_something_else_is_measured_anew(
+    sparse: nn.Module, cache: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    cache.write_text(written)
+    force(monkeypatch, "gather")
+    assert {choice.kernel for choice in optimize_(sparse, X, batch_sizes=(2,)).layers.values()} == {"gather"}
+    assert len(json.loads(cache.read_text())) == 2
+
+
 def test_a_cache_that_cannot_be_written_hinders_nothing(
     sparse: nn.Module, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,8 +171,11 @@ def test_a_model_whose_course_depends_on_its_input_keeps_its_norms(sparse: nn.Mo
 
 
 def test_bad_arguments_are_named(sparse: nn.Module) -> None:
-    with pytest.raises(InvalidArgument, match="batch_sizes"):
-        optimize_(sparse, X, batch_sizes=(0,))
+    for wrong in ((0,), (), (1.5,), 3):
+        with pytest.raises(InvalidArgument, match="batch_sizes"):
+            optimize_(sparse, X, batch_sizes=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="example_inputs"):
+        optimize_(sparse, X[:0])
     with pytest.raises(InvalidArgument, match="model"):
         optimize_(nn.Linear(3, 3), torch.zeros(1, 3))
 
