@@ -69,6 +69,8 @@ class PatternLayer(nn.Module):
         weight, bias = (own["weight"], own["bias"]) if is_own else (self.weight, self.bias)
         device = "cpu" if x.is_cpu else x.device.type
         if not torch.is_autocast_enabled(device):
+            if x.dtype is not weight.dtype:
+                raise InvalidArgument(f"Argument 'x' must be of {weight.dtype} as the weights are, not {x.dtype}.")
             return x, weight, bias, indices
         dtype = torch.get_autocast_dtype(device)
         return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), indices
@@ -85,9 +87,11 @@ class PatternLayer(nn.Module):
         is_watched = torch.is_grad_enabled() or torch.compiler.is_compiling() or type(x) is not Tensor
         return (kernel.AUTOGRAD or not is_watched) and x.numel() > 0
 
-    def _check_channels(self, x: Tensor, axis: int) -> None:
+    def _check(self, x: Tensor, axis: int) -> None:
         """Raise InvalidArgument unless the input is as wide as the pattern: kernels read where it says."""
-        if not torch.jit.is_tracing() and (x.ndim < -axis or x.shape[axis] != self.pattern.in_features):
+        if torch.jit.is_tracing():
+            return
+        if x.ndim < -axis or x.shape[axis] != self.pattern.in_features:
             raise InvalidArgument(
                 f"Argument 'x' must have {self.pattern.in_features} channels on axis {axis}, "
                 f"not shape {tuple(x.shape)}."
@@ -178,8 +182,14 @@ class BIBDLinear(PatternLayer):
         )
 
     def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
-        """x (..., in_features) -> (..., out_features); `relu` takes the positive part in the same pass."""
-        self._check_channels(x, -1)
+        """x (..., in_features) -> (..., out_features); `relu` takes the positive part in the same pass.
+
+        Raises
+        ------
+        InvalidArgument
+            If x has another width, or another dtype than the weights while no autocast is on.
+        """
+        self._check(x, -1)
         is_matrix = x.ndim == 2
         rows, weight, bias, indices = self._arguments(x if is_matrix else x.reshape(-1, self.in_features))
         if self._is_direct(rows):
@@ -281,8 +291,15 @@ class BIBDConv2d(PatternLayer):
 
         A `residual` of the output's shape is added, and `relu` takes the positive part, in the same pass. A residual
         of another shape is added as torch broadcasts.
+
+        Raises
+        ------
+        InvalidArgument
+            If x has another number of axes or channels, or another dtype than the weights while no autocast is on.
         """
-        self._check_channels(x, -3)
+        self._check(x, -3)
+        if x.ndim > 4:
+            raise InvalidArgument(f"Argument 'x' must have 3 or 4 axes, not shape {tuple(x.shape)}.")
         batch = x if x.ndim == 4 else x[None]
         padding = self._zeros
         if padding is None:

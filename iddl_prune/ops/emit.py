@@ -114,8 +114,9 @@ class Emitter:
         threads = _threads()
         if threads is None:
             return self.index(0)
-        binding.add_symbol("thread", threads.number)
-        return self.builder.sext(self.builder.call(_declared(self.builder.module, "thread", SMALL, []), []), INDEX)
+        binding.add_symbol("iddl_thread", threads.number)
+        number = self.builder.call(_declared(self.builder.module, "iddl_thread", SMALL, []), [])
+        return self.builder.sext(number, INDEX)
 
     def shifted(self, address: ir.Value, floats: ir.Value) -> ir.Value:
         """An address so many floats on."""
@@ -287,7 +288,8 @@ class Call:
         self._forms: dict[int, ctypes.Array[ctypes.c_int64]] = {}
 
     def __call__(self, *given: int) -> None:
-        threads = min(torch.get_num_threads(), self._most) if (together := _threads()) else 1
+        together = _threads()
+        threads = 1 if together is None else min(torch.get_num_threads(), self._most)
         form = self._forms.get(threads)
         if form is None:
             filled = threads, *[0] * self._given, *self._rest, *[0] * threads

@@ -101,6 +101,8 @@ def conv2d(
 ) -> Tensor:
     """x (N, in_features, H, W) -> (N, out_features, H', W')."""
     window = _window(x.shape, weight.shape, geometry)
+    if min(window.output) < 1:
+        raise InvalidArgument(f"Argument 'x' must be an image no smaller than the window, not {tuple(x.shape[2:])}.")
     planes = _planes(window, _floats(x))
     out = planes.new_empty(len(x), out_features, window.output[0], window.plane[1])
     fused = window.is_even

@@ -15,7 +15,10 @@ __all__ = ["Apply", "Multiply", "Transpose", "apply", "multiply", "transpose"]
 
 
 class Apply(IntEnum):
-    """Places of the arguments of `apply`; `stride` counts what the longest block reads of a row, in whole vectors."""
+    """Places of the arguments of `apply`: the first as those of `Convolve`, without a residual.
+
+    `stride` counts what the longest block reads of a row, in whole vectors.
+    """
 
     threads = 0
     x = auto()
@@ -37,7 +40,7 @@ class Apply(IntEnum):
 
 
 class Multiply(IntEnum):
-    """Places of the arguments of `multiply`."""
+    """Places of the arguments of `multiply`: the first as those of `Convolve`, without a residual."""
 
     threads = 0
     x = auto()

@@ -162,6 +162,24 @@ def test_an_input_of_another_width_is_refused(kernel: str, wrong: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", HERE)
+def test_an_input_of_another_dtype_or_number_of_axes_is_refused(kernel: str) -> None:
+    layer = BIBDLinear(23, 20, pattern=PATTERN, kernel=kernel)
+    window = BIBDConv2d(23, 20, 3, pattern=PATTERN, kernel=kernel)
+    with torch.no_grad():
+        for module, x in ((layer, torch.randn(4, 23)), (window, torch.randn(2, 23, 6, 6))):
+            with pytest.raises(InvalidArgument, match=r"float32 as the weights are, not torch\.bfloat16"):
+                module(x.bfloat16())
+        with pytest.raises(InvalidArgument, match="3 or 4 axes"):
+            window(torch.randn(1, 2, 23, 6, 6))
+
+
+def test_an_image_smaller_than_the_window_is_refused() -> None:
+    window = BIBDConv2d(23, 20, 3, pattern=PATTERN, kernel="vector")
+    with torch.no_grad(), pytest.raises(InvalidArgument, match=r"no smaller than the window, not \(2, 5\)"):
+        window(torch.randn(1, 23, 2, 5))
+
+
+@pytest.mark.parametrize("kernel", HERE)
 @pytest.mark.parametrize("shape", [(20, 1, 1), (1, 20, 6, 6), (2, 20, 1, 6), (2, 1, 6, 6), (2, 20, 6, 6)])
 def test_a_residual_may_be_broadcast(kernel: str, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
