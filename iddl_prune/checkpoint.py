@@ -27,8 +27,9 @@ from iddl_prune.preprocessing import Preprocessing
 
 __all__ = ["from_pretrained", "save_pretrained"]
 
-# Read as well: 1, with the orders of the channels among the descriptions, and 2, with each place as a number.
-_FORMAT = 3
+# Read as well: 1, with the orders of the channels among the descriptions, 2, with each place as a number, and 3, which
+# had no digest of the description.
+_FORMAT = 4
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 # What numbers and names out of their place lead to.
 _ODD = (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, PruneError, bibdlib.BibdError)
@@ -93,7 +94,7 @@ def save_pretrained(
         "weights": {"file": _WEIGHTS, "bytes": len(weights), "sha256": sha256(weights).hexdigest()},
     }
     write_whole(directory / _WEIGHTS, weights)
-    write_whole(directory / _CONFIG, _as_text(config).encode())
+    write_whole(directory / _CONFIG, _as_text(config | {"digest": _digest(config)}).encode())
     return directory
 
 
@@ -206,6 +207,12 @@ def _recipe(parameters: bibdlib.Parameters) -> str:
     return recipe.construction.name
 
 
+def _digest(config: dict[str, Any]) -> str:
+    """Of all that the description says beside it, as JSON has it."""
+    said = json.loads(json.dumps({key: value for key, value in config.items() if key != "digest"}))
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def _as_text(config: dict[str, Any]) -> str:
     """JSON for people: indented, but a row of numbers on one line."""
     text = json.dumps(config, indent=2)
@@ -222,6 +229,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise PruneError(f"{path} does not describe a model of iddl.")
     if form > _FORMAT:
         raise PruneError(f"{path} has format {form}, of a newer version; this one reads up to {_FORMAT}: upgrade iddl.")
+    if form > 3 and config.get("digest") != _digest(config):
+        raise PruneError(f"{path} is altered: it does not have the digest that it names.")
     return config
 
 
