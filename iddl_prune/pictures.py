@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from iddl_prune.files import write_whole
 from iddl_prune.pattern import SparsePattern
@@ -56,6 +57,9 @@ def draw_weights(outcomes: Mapping[str, Outcome], axes: Axes) -> Axes:
         if m.accuracy is not None:
             axes.scatter(m.weights, 100 * m.accuracy, label=name)
     axes.set(xlabel="weights", ylabel="test accuracy, %", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend()
     return axes
 
