@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 import bibdlib
 from iddl_prune.convert import pattern_layers, to_dense
@@ -32,6 +33,9 @@ Times = dict[int, dict[str, float]]
 
 # Below this gain over the dense layer, or the dense net, a choice is noise.
 _LEAST_GAIN = 1.03
+
+# What rounding may change, relative to the largest answer: more for 16-bit floats, and room for TF32.
+_ROUNDING = {torch.float32: 1e-2, torch.float16: 5e-2, torch.bfloat16: 5e-2}
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Deployed:
         Batch norms folded, sums and ReLUs taken along by sparse layers.
     times
         Seconds of the whole net by batch size, of the best dense form and of this one.
+    difference
+        The largest difference between its answers and those of the given model, relative to the largest of these.
     """
 
     model: nn.Module
@@ -74,6 +80,7 @@ class Deployed:
     folded: int
     fused: int
     times: Times
+    difference: float
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The table: a header, a row a layer, the whole net."""
@@ -84,6 +91,7 @@ class Deployed:
         for size, times in self.times.items():
             ratio = times["dense"] / times["this"]
             yield f"the net, batch {size}", self.layout, f"{ratio:.2f}", f"{1000 * times['this']:.2f} ms"
+        yield "its answers", "", "", f"as before to {self.difference:.0e}"
 
     def __str__(self) -> str:
         rows = list(self.rows())
@@ -99,6 +107,7 @@ def optimize_(
     *,
     batch_sizes: Sequence[int] = (1, 32),
     seconds: float = 0.2,
+    again: bool = False,
 ) -> Deployed:
     """Give a sparse model the form in which it is fastest here; the model's own layers are changed and used.
 
@@ -115,11 +124,15 @@ def optimize_(
         Sizes to be fast at; the geometric mean decides.
     seconds
         Time spent on each layer, and five times that on the net, at each batch size.
+    again
+        Measure layers anew whose times are kept, as after a time when the machine was busy.
 
     Raises
     ------
     InvalidArgument
         If a batch size is below 1, an example has no row, or the model has no sparse layer.
+    PruneError
+        If the net in its fastest form does not answer as it did, beyond rounding.
     """
     is_listed = isinstance(batch_sizes, Sequence) and len(batch_sizes) > 0
     if not is_listed or any(not isinstance(size, int) or size < 1 for size in batch_sizes):
@@ -129,12 +142,14 @@ def optimize_(
     examples = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     batches = {size: tuple(_sized(example, size) for example in examples) for size in batch_sizes}
     model.eval().requires_grad_(False)
+    with torch.no_grad():
+        answers = {size: model(*batch) for size, batch in batches.items()}
     graph = traced(model)
     folded = fold_norms_(graph) if graph is not None else 0
     net: nn.Module = model if graph is None else graph
     with torch.no_grad():
         dense = to_dense(net)
-        choices = _choices(net, batches, seconds)
+        choices = _choices(net, batches, seconds, _Cache(forgotten=again))
         for name, choice in choices.items():
             layer = net.get_submodule(name)
             assert isinstance(layer, BIBDLinear | BIBDConv2d)
@@ -157,6 +172,8 @@ def optimize_(
     chosen = best["sparse"]
     if _mean(times, chosen) * _LEAST_GAIN > _mean(times, best["dense"]):
         chosen = best["dense"]
+    with torch.no_grad():
+        difference = max(_difference(forms[chosen], batch, answers[size]) for size, batch in batches.items())
     return Deployed(
         forms[chosen],
         forms[best["dense"]],
@@ -165,6 +182,7 @@ def optimize_(
         folded,
         fused if chosen.startswith("sparse") else 0,
         {size: {"dense": taken[best["dense"]], "this": taken[chosen]} for size, taken in times.items()},
+        difference,
     )
 
 
@@ -189,10 +207,27 @@ def taking_turns(calls: Mapping[str, Callable[[], Any]], seconds: float, rounds:
     return {name: median(times) for name, times in taken.items()}
 
 
-def _choices(net: nn.Module, batches: dict[int, tuple[Any, ...]], seconds: float) -> dict[str, LayerChoice]:
+def _difference(form: nn.Module, batch: tuple[Any, ...], answers: Any) -> float:
+    """How far, relative to the largest answer, a form is from these answers; PruneError where it is no rounding."""
+    difference = 0.0
+    for mine, wanted in zip(tree_leaves(form(*batch)), tree_leaves(answers), strict=True):
+        if isinstance(wanted, Tensor) and wanted.numel():
+            largest = wanted.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+            found = float((mine - wanted).abs().max() / largest)
+            if not found <= _ROUNDING.get(wanted.dtype, 1e-2):  # nor where it is not a number
+                raise PruneError(
+                    f"The model's fastest form does not answer as the model did: it is {found:.0e} of the largest "
+                    f"answer away on a batch of shape {tuple(batch[0].shape)}. Nothing was deployed."
+                )
+            difference = max(difference, found)
+    return difference
+
+
+def _choices(
+    net: nn.Module, batches: dict[int, tuple[Any, ...]], seconds: float, cache: _Cache
+) -> dict[str, LayerChoice]:
     """The fastest kernel of each sparse layer on the inputs that it meets in the net."""
     inputs = {size: _inputs(net, batch) for size, batch in batches.items()}
-    cache = _Cache()
     choices = {}
     for name, layer in pattern_layers(net).items():
         if any(name not in met for met in inputs.values()):
@@ -200,8 +235,7 @@ def _choices(net: nn.Module, batches: dict[int, tuple[Any, ...]], seconds: float
         times = {}
         for size, met in inputs.items():
             key = _signature(layer, met[name])
-            times[size] = cache.times.get(key) or _layer_times(layer, met[name], seconds)
-            cache.times[key] = times[size]
+            times[size] = cache.times[key] = cache.times.get(key) or _layer_times(layer, met[name], seconds)
         names = list(next(iter(times.values())))
         fastest = min(names, key=lambda kernel: _mean(times, kernel))
         is_gain = fastest != "dense" and _gain(times, fastest) >= _LEAST_GAIN
@@ -306,17 +340,18 @@ def _machine(x: Tensor) -> str:
 
 
 class _Cache:
-    """Times measured before, by signature."""
+    """Times measured before, by signature; those that are looked up again are new where the old are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forgotten: bool) -> None:
         self.path = cache_dir() / "choices.json"
         try:
             known = json.loads(self.path.read_text())
         except (OSError, ValueError):
             known = {}
         kept = known.items() if isinstance(known, dict) else ()
-        self.times: dict[str, dict[str, float]] = {key: times for key, times in kept if _are_times(times)}
+        self.known: dict[str, dict[str, float]] = {key: times for key, times in kept if _are_times(times)}
+        self.times = {} if forgotten else dict(self.known)
 
     def write(self) -> None:
         with suppress(PruneError):  # where nothing may be kept, the next run measures anew
-            write_whole(self.path, json.dumps(self.times, indent=1).encode())
+            write_whole(self.path, json.dumps(self.known | self.times, indent=1).encode())

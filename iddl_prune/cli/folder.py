@@ -98,6 +98,7 @@ def optimize(
     *,
     batch_size: BatchSizes,
     seconds: Annotated[float, typer.Option(min=0, help="How long each layer is timed at each batch size.")] = 0.2,
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured before.")] = False,
     allow_factory: AllowFactory = False,
 ) -> None:
     """Time every kernel for every layer on this machine, dense among them, and print the fastest form of the net.
@@ -105,8 +106,8 @@ def optimize(
     The times are kept in this machine's cache, where `iddl_prune.optimize.optimize_` finds them.
     """
     model = from_pretrained(folder, allow_factory=allow_factory)
-    example = torch.zeros(1, *_input_shape(model))
-    deployed = iddl_prune.optimize.optimize_(model, example, batch_sizes=batch_size, seconds=seconds)
+    example = torch.rand(1, *_input_shape(model))
+    deployed = iddl_prune.optimize.optimize_(model, example, batch_sizes=batch_size, seconds=seconds, again=again)
     table = Table(*next(rows := deployed.rows()))
     for row in rows:
         table.add_row(*row)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import iddl_prune.optimize
-from iddl_prune import InvalidArgument, optimize_, pattern_layers, plan, prune_
+from iddl_prune import InvalidArgument, PruneError, optimize_, pattern_layers, plan, prune_
 from iddl_prune.fold import fold_norms_, fuse_ends_, traced
 from iddl_prune.ops import KERNELS
 
@@ -89,13 +89,13 @@ def test_a_norm_that_another_reads_past_is_left() -> None:
     assert fold_norms_(graph) == 0
 
 
-def force(monkeypatch: pytest.MonkeyPatch, fastest: str) -> None:
-    """Have the clock prefer one name."""
+def force(monkeypatch: pytest.MonkeyPatch, *fastest: str) -> None:
+    """Have the clock prefer kernels or nets by their names."""
 
     def times(calls, seconds, rounds=500):
         for call in calls.values():
             call()
-        return {name: 1.0 if fastest in name else 2.0 for name in calls}
+        return {name: 1.0 if any(part in name for part in fastest) else 2.0 for name in calls}
 
     monkeypatch.setattr(iddl_prune.optimize, "taking_turns", times)
 
@@ -106,11 +106,13 @@ def test_the_fastest_is_kept_and_the_answer_too(
 ) -> None:
     with torch.no_grad():
         before = sparse(X)
-    force(monkeypatch, fastest)
+    force(monkeypatch, fastest, "sparse")
     deployed = optimize_(sparse, X, batch_sizes=(1, 2))
     assert {choice.kernel for choice in deployed.layers.values()} == {fastest}
+    assert {layer.kernel for layer in pattern_layers(deployed.model).values()} == {fastest} - {"dense"}
     with torch.no_grad():
         torch.testing.assert_close(deployed.model(X), before, rtol=1e-4, atol=1e-5)
+    assert deployed.difference < 1e-4
     table = str(deployed)
     assert ("kept dense: sparse is 0.5x here" in table) == (fastest == "dense")
     assert "the net, batch 2" in table
@@ -132,6 +134,28 @@ def test_times_are_measured_once_a_machine_and_shape(
     assert len(json.loads(cache.read_text())) == 2  # both convolutions are alike
     force(monkeypatch, "vector")
     assert {choice.kernel for choice in optimize_(twin, X, batch_sizes=(2,)).layers.values()} == {"gather"}
+
+
+def test_times_are_measured_again_where_asked(sparse: nn.Module, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin, other = copy.deepcopy(sparse), copy.deepcopy(sparse)
+    force(monkeypatch, "gather")
+    optimize_(other, X, batch_sizes=(1,))
+    optimize_(sparse, X, batch_sizes=(2,))
+    force(monkeypatch, "vector")
+    again = optimize_(twin, X, batch_sizes=(2,), again=True)
+    assert {choice.kernel for choice in again.layers.values()} == {"vector"}
+    assert len(json.loads(cache.read_text())) == 4  # those of the other batch size are not lost
+
+
+@pytest.mark.parametrize("wrong", [1.1, float("nan")])
+def test_a_form_that_answers_otherwise_is_refused(
+    sparse: nn.Module, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    right = KERNELS["vector"].conv2d
+    monkeypatch.setattr(KERNELS["vector"], "conv2d", lambda *arguments: wrong * right(*arguments))
+    force(monkeypatch, "vector", "sparse")
+    with pytest.raises(PruneError, match="does not answer as the model did"):
+        optimize_(sparse, X, batch_sizes=(2,))
 
 
 @pytest.mark.parametrize("written", ["[]", "null", "3", "{", '{"a": 3}', '{"a": {"vector": 1.0}}'])
