@@ -23,7 +23,7 @@ from iddl_prune.measure import machine
 from iddl_prune.models import build
 
 DENSITY = 0.125
-SIDES = ("dense", "sparse, vector", "sparse, gather")
+SIDES = ("dense", "sparse, reference", "sparse, vector", "sparse, gather")
 
 
 def nets() -> tuple[nn.Module, nn.Module]:
