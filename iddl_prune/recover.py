@@ -38,7 +38,10 @@ def repair_(
 ) -> None:
     """Re-solve, in place, the weights of a sparse model for the answers of the dense one.
 
-    A layer is solved for what it is to be after its batch normalisation, whose weight and bias are solved with it.
+    A layer is solved for what it is to be after its batch normalisation, whose weight and bias are solved with it. The
+    weights of an output keep the length they had, which the normalisation makes good: a solution is several times as
+    long, and training would turn it so much less (T. van Laarhoven, L2 regularization versus batch and weight
+    normalization, arXiv:1706.05350).
     Where a ReLU follows, only what passes it counts (X. Zhang, J. Zou, K. He, J. Sun, Accelerating very deep
     convolutional networks for classification and detection, IEEE TPAMI 38 (2016) 1943-1955). Where the answer is
     added to another tensor, as at the end of a residual branch, the sum is what is to be reached, so the layer makes
@@ -172,9 +175,10 @@ class _Repair(Trail):
         )
         beside = 0.0 if other is None else rows_of(layer, other, target.rows).float()
         weight, constant = equations.rectified(target.wanted.float(), beside, _ROUNDS if target.rectified else 0)
+        if norm is not None:
+            scale = scale.sign() * _lengths(weight) / _lengths(layer.dense_weight().flatten(1).float())
         positions = torch.from_numpy(layer.pattern.positions).to(weight.device)
-        kept = (weight / scale[:, None]).view(-1, *layer.weight.shape[1:])[positions]
-        layer.weight.copy_(kept)
+        layer.weight.copy_((weight / scale[:, None]).view(-1, *layer.weight.shape[1:])[positions])
         if norm is not None:
             self.settings[name] = scale, constant if layer.bias is None else constant - scale * layer.bias
         elif layer.bias is not None:
@@ -192,6 +196,12 @@ def _scale(norm: _BatchNorm) -> Tensor:
     assert norm.running_var is not None
     scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).float()
     return torch.where(scale == 0, torch.ones_like(scale), scale)
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Length of each row; 1 in place of 0."""
+    lengths = rows.norm(dim=1)
+    return torch.where(lengths == 0, torch.ones_like(lengths), lengths)
 
 
 def _renew_(norm: _BatchNorm, x: Tensor) -> None:
