@@ -39,8 +39,9 @@ def compress(
     example_inputs, density, design, options
         As in `iddl_prune.plan`.
     calibration
-        A thousand inputs or two like those to come, a batch or an iterable of inputs or (inputs, labels). Weights are
-        valued by what they meet there, and kept weights re-solved for it; without, neither is done.
+        Inputs like those to come, a batch or an iterable of inputs or (inputs, labels): a thousand for convolutions,
+        some thousands for linear layers. Weights are valued by what they meet there, and kept weights re-solved for
+        it; without, neither is done.
     repair
         Whether kept weights are re-solved by least squares and batch normalisation renewed.
 

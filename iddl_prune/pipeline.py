@@ -57,7 +57,8 @@ class Settings:
     density, edge, budget, allocation, overrides, importance, fit, permutation, cells, repair
         As in `iddl_prune.compress`; the random control is fitted and repaired like the design.
     calibration
-        Number of training images by which weights are valued and re-solved.
+        Number of training images by which weights are valued and re-solved. If left out, 768 for a model with
+        convolutions, which have an equation for every place of each, else 4096.
     checkpoint
         A trained dense model; without one it is trained first, and kept beside the output for the next run.
     training
@@ -90,7 +91,7 @@ class Settings:
     permutation: str = "free"
     cells: bool = True
     repair: bool = True
-    calibration: int = 768
+    calibration: int | None = None
     data: str = "digits"
     data_dir: Path = Path("data")
     download: bool = False
@@ -207,7 +208,9 @@ def _dense(settings: Settings, dataset: Dataset, console: Console) -> tuple[nn.M
 
 def _pruned(settings: Settings, design: str, dense: nn.Module, dataset: Dataset, console: Console) -> nn.Module:
     device = next(dense.parameters()).device
-    inputs, labels = dataset.train.labelled_sample(settings.calibration, settings.training.seed)
+    has_places = any(isinstance(module, nn.Conv2d) for module in dense.modules())
+    count = settings.calibration or (768 if has_places else 4096)
+    inputs, labels = dataset.train.labelled_sample(count, settings.training.seed)
 
     def compressed(model: nn.Module, density: float) -> nn.Module:
         with console.status(f"planning and repairing: {design}, density {density:.3g}"):

@@ -64,8 +64,13 @@ def prune(
     fit: Annotated[bool, _pattern(help="Fit the channels to the design, or lay it as it falls.")] = True,
     repair: Annotated[bool, _pattern(help="Re-solve the kept weights by least squares.")] = True,
     calibration: Annotated[
-        int, _pattern(min=2, help="Training images to fit and repair by; more repair better, in more memory.")
-    ] = 768,
+        int | None,
+        _pattern(
+            min=2,
+            help="Training images to fit and repair by; more repair better, in more memory.",
+            show_default="768, without convolutions 4096",
+        ),
+    ] = None,
     data: Annotated[str, _data(help="digits, mnist, fashion-mnist, cifar10, cifar100, imagefolder:PATH.")] = "digits",
     data_dir: Annotated[Path, _data(help="Where torchvision's data sets are.")] = Path("data"),
     download: Annotated[bool, _data("--download", help="Fetch the data set if it is not there.")] = False,
