@@ -15,7 +15,15 @@ PICTURES = Path(__file__).parent / "generated"
 
 Runs = list[dict[str, Any]]
 
-_SHOWN = ("design", "random", "balanced", "magnitude", "channels, equal weights", "narrow, equal weights")
+_SHOWN = (
+    "design",
+    "random",
+    "balanced",
+    "magnitude",
+    "channels, equal weights",
+    "channels, equal FLOPs",
+    "narrow, equal weights",
+)
 _ABLATION = {
     "design": "nothing",
     "design, no teacher": "no distillation",
@@ -29,6 +37,7 @@ _ABLATION = {
     "random": "random instead of the design",
     "random as it falls": "random, neither permutation nor repair",
 }
+_TRAINING = ("epochs", "lr", "calibration")
 
 
 def accuracy(folder: Path) -> Iterator[str]:
@@ -49,6 +58,10 @@ def accuracy(folder: Path) -> Iterator[str]:
         yield f"### {model} on {data}, dense {spread(dense.values())} %, seeds: {len(dense)}"
         yield ""
         yield f"`python benchmarks/accuracy.py --data-dir data --model {model} --data {data}`"
+        yield ""
+        pruned = [run for run in mine if not run["method"].startswith("narrow")]
+        told = (" or ".join(f"{x:g}" for x in sorted({run[what] for run in pruned})) for what in _TRAINING)
+        yield "Fine-tuning takes {} epochs at rates up to {}; fitted and repaired by {} images.".format(*told)
         yield ""
         yield from _table("method", mine, {name: name for name in dict.fromkeys(run["method"] for run in mine)})
         yield ""
