@@ -254,6 +254,10 @@ def main(
     method: Annotated[list[str] | None, typer.Option(help="May be given again.", show_default="all")] = None,
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     epochs: Annotated[int | None, typer.Option(min=0, help="Of fine-tuning.", show_default="3")] = None,
+    lr: Annotated[float | None, typer.Option(help="Of fine-tuning.", show_default="mlp: 0.1, resnet18: 0.02")] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=2, help="Images to fit and repair by.", show_default="mlp: 4096, resnet18: 512")
+    ] = None,
     forget: Annotated[bool, typer.Option("--forget", help="Make the chosen runs anew.")] = False,
     output: Annotated[Path, typer.Option(help="The JSON to begin or to go on with.")] = Path(
         "benchmarks/results/accuracy.json"
@@ -264,8 +268,8 @@ def main(
     console = Console()
     state_dir.mkdir(parents=True, exist_ok=True)
     training = TRAININGS[model]
-    if epochs is not None:
-        training = replace(training, fine=replace(training.fine, epochs=epochs))
+    given = {name: value for name, value in {"epochs": epochs, "lr": lr}.items() if value is not None}
+    training = replace(training, fine=replace(training.fine, **given), calibration=calibration or training.calibration)
     goals = [Goal(*goal) for goal in GOALS[model]]
     if density or tile or budget:
         tiles = tile or [1 if model == "mlp" else None]

@@ -61,7 +61,9 @@ def accuracy(folder: Path) -> Iterator[str]:
         yield ""
         pruned = [run for run in mine if not run["method"].startswith("narrow")]
         told = (" or ".join(f"{x:g}" for x in sorted({run[what] for run in pruned})) for what in _TRAINING)
-        yield "Fine-tuning takes {} epochs at rates up to {}; fitted and repaired by {} images.".format(*told)
+        yield "`--epochs {} --lr {} --calibration {}`: fine-tuning, its peak rate, images to fit and repair by.".format(
+            *told
+        )
         yield ""
         yield from _table("method", mine, {name: name for name in dict.fromkeys(run["method"] for run in mine)})
         yield ""

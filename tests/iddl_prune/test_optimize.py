@@ -206,3 +206,16 @@ def test_bad_arguments_are_named(sparse: nn.Module) -> None:
 
 def test_every_kernel_says_where_it_runs() -> None:
     assert all(isinstance(kernel.available("cpu", torch.float32), bool) for kernel in KERNELS.values())
+
+
+def test_answers_that_are_infinite_or_no_floats_are_compared(sparse: nn.Module) -> None:
+    class Masked(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            out = self.inner(x)
+            return out.masked_fill(torch.tensor([True, False, False, False]), float("-inf")), out > 1e9
+
+    assert optimize_(Masked(sparse), X, batch_sizes=(2,), seconds=0.001).difference < 1e-4
