@@ -1,10 +1,10 @@
-"""Parameters that the literature lists as undecided; the list is not complete."""
+"""Parameters that the literature lists as undecided, or builds where this library cannot; neither list is complete."""
 
 from __future__ import annotations
 
 from bibdlib.parameters import Parameters
 
-__all__ = ["open_problem"]
+__all__ = ["built_elsewhere", "open_problem"]
 
 _HANDBOOK = "C. J. Colbourn, J. H. Dinitz (eds.), Handbook of Combinatorial Designs, 2nd ed. (2007)"
 
@@ -12,6 +12,19 @@ _LISTED = {
     **{Parameters(v, 6, 1): f"{_HANDBOOK}, II.3" for v in (51, 61, 81, 166)},
     **{Parameters(*p): f"{_HANDBOOK}, II.1" for p in [(40, 10, 3), (39, 13, 6), (40, 14, 7)]},
 }
+
+_SYMMETRIC_IN_PRINT = {
+    Parameters(71, 21, 6): "Z. Janko, Tran van Trung, as told by E. Ademaj, M. Essert, "
+    "Classification of symmetric block design for (71,21,6) with nonabelian group of order 21",
+    Parameters(105, 40, 15): "Z. Janko, J. Combin. Des. 7 (1999) 17-19",
+}
+_IN_PRINT = _SYMMETRIC_IN_PRINT | {p.residual: source for p, source in _SYMMETRIC_IN_PRINT.items()}
+
+
+def built_elsewhere(p: Parameters) -> str | None:
+    """The source of a design that is known but not to this library, or None; ask it only of what is not built."""
+    candidates = (p, p.complement) if p.has_complement else (p,)
+    return next((_IN_PRINT[candidate] for candidate in candidates if candidate in _IN_PRINT), None)
 
 
 def open_problem(p: Parameters) -> str | None:

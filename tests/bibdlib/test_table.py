@@ -80,3 +80,11 @@ def test_open_cases_are_called_open_with_their_source(p):
     assert verdict.status is Status.UNKNOWN
     assert verdict.reason.startswith("open")
     assert "Handbook" in verdict.reference
+
+
+@pytest.mark.parametrize("p", [(71, 21, 6), (50, 15, 6), (50, 35, 34), (105, 40, 15), (65, 25, 15)])
+def test_what_is_known_elsewhere_is_not_built_and_names_its_source(p):
+    verdict = existence(*p)
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.reason.startswith("known elsewhere")
+    assert "Janko" in verdict.reference
