@@ -229,7 +229,8 @@ _MLP_TILES = {1: (0.04, 0.09, 0.14, 0.25), 8: (0.09, 0.14, 0.25), 16: (0.14, 0.2
 GOALS = {
     "mlp": [(density, tile) for tile, densities in _MLP_TILES.items() for density in densities],
     # Shared out evenly, the same share of its weights: the plans of both budgets are the same.
-    "resnet18": [(density, None, "flops") for density in (0.125, 0.25)],
+    # In tiles of one channel besides, to see what the wider ones cost.
+    "resnet18": [(0.125, None, "flops"), (0.25, None, "flops"), (0.125, 1, "flops")],
 }
 
 
