@@ -228,7 +228,7 @@ METHODS = {
 _MLP_TILES = {1: (0.04, 0.09, 0.14, 0.25), 8: (0.09, 0.14, 0.25), 16: (0.14, 0.25)}
 GOALS = {
     "mlp": [(density, tile) for tile, densities in _MLP_TILES.items() for density in densities],
-    # Shared out evenly, the same share of its weights: the plans of both budgets are the same.
+    # Shared out evenly, a share of the FLOPs is the same share of the weights: both budgets make one plan.
     # In tiles of one channel besides, to see what the wider ones cost.
     "resnet18": [(0.125, None, "flops"), (0.25, None, "flops"), (0.125, 1, "flops")],
 }

@@ -13,7 +13,7 @@ from bibdlib.design import Design, memory_shortage
 from bibdlib.errors import DesignTooLarge, NoKnownConstruction, NonexistentDesign
 from bibdlib.implicit import ImplicitDesign
 from bibdlib.nonexistence import Existence, Status, refute
-from bibdlib.open_cases import built_elsewhere, open_problem
+from bibdlib.open_cases import literature
 from bibdlib.parameters import Parameters
 from bibdlib.qualities import Qualities
 from bibdlib.variants import variants
@@ -176,10 +176,8 @@ def existence(v: int, k: int, lam: int = 1) -> Existence:
     recipe = find(p)
     if recipe:
         return Existence(p, Status.EXISTS, recipe.construction.title, recipe.construction.reference)
-    if source := built_elsewhere(p):
-        return Existence(p, Status.UNKNOWN, "known elsewhere: in print, but not built by this library", source)
-    if source := open_problem(p):
-        return Existence(p, Status.UNKNOWN, "open: the literature neither builds nor excludes it", source)
+    if said := literature(p):
+        return Existence(p, Status.UNKNOWN, *said)
     return Existence(p, Status.UNKNOWN, "no construction and no proof of nonexistence is known to this library")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bibdlib.parameters import Parameters
 
-__all__ = ["built_elsewhere", "open_problem"]
+__all__ = ["literature"]
 
 _HANDBOOK = "C. J. Colbourn, J. H. Dinitz (eds.), Handbook of Combinatorial Designs, 2nd ed. (2007)"
 
@@ -21,18 +21,18 @@ _SYMMETRIC_IN_PRINT = {
 _IN_PRINT = _SYMMETRIC_IN_PRINT | {p.residual: source for p, source in _SYMMETRIC_IN_PRINT.items()}
 
 
-def built_elsewhere(p: Parameters) -> str | None:
-    """The source of a design that is known but not to this library, or None; ask it only of what is not built."""
-    candidates = (p, p.complement) if p.has_complement else (p,)
-    return next((_IN_PRINT[candidate] for candidate in candidates if candidate in _IN_PRINT), None)
+_BUILT_ELSEWHERE = "known elsewhere: in print, but not built by this library"
+_OPEN = "open: the literature neither builds nor excludes it"
 
 
-def open_problem(p: Parameters) -> str | None:
-    """The source that lists parameters as undecided, or None; ask it only of what is neither built nor excluded."""
+def literature(p: Parameters) -> tuple[str, str] | None:
+    """What the literature says of parameters, and its source, or None; ask it of what is neither built nor excluded."""
     for candidate in (p, p.complement) if p.has_complement else (p,):
+        if candidate in _IN_PRINT:
+            return _BUILT_ELSEWHERE, _IN_PRINT[candidate]
         if candidate in _LISTED:
-            return _LISTED[candidate]
+            return _OPEN, _LISTED[candidate]
         # No plane is known whose order is no prime power. An affine plane completes to a projective one.
         if candidate.lam == 1 and candidate.v in (candidate.k**2, candidate.k**2 - candidate.k + 1):
-            return f"{_HANDBOOK}, VII.2"
+            return _OPEN, f"{_HANDBOOK}, VII.2"
     return None

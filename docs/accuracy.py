@@ -96,19 +96,20 @@ def _plot(runs: Runs, name: str) -> str:
         "share of the multiply-adds": lambda run: run["multiply_adds"] / run["dense_multiply_adds"],
         "time at batch 32 / dense": lambda run: run["latency_ms"]["32"]["this"] / run["latency_ms"]["32"]["dense"],
     }
+    tiles = sorted({run["tile"] for run in runs}, key=lambda tile: tile or 0)  # by width first
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, (title, cost) in zip(figure.subplots(1, 3, sharey=True), against.items(), strict=True):
         for colour, method in enumerate(_SHOWN):
             mine = [run for run in runs if run["method"] == method]
-            for style, tile in zip(("-", ":", "--"), dict.fromkeys(run["tile"] for run in mine), strict=False):
+            for style, tile in zip(("-", ":", "--"), tiles, strict=False):
                 points = []
                 for goal in dict.fromkeys(run["goal"] for run in mine if run["tile"] == tile):
                     here = [run for run in mine if run["goal"] == goal]
                     points.append((mean(map(cost, here)), mean(100 * run["accuracy"] for run in here)))
-                label = method if style == "-" else f"{method}, tile {tile}"
-                axes.plot(
-                    *zip(*sorted(points), strict=True), f"C{colour}{style}", marker="o", markersize=4, label=label
-                )
+                if points:
+                    label = method if style == "-" else f"{method}, tile {tile}"
+                    line = f"C{colour}o{style}"
+                    axes.plot(*zip(*sorted(points), strict=True), line, markersize=4, label=label)
         axes.axhline(mean(100 * run["dense_accuracy"] for run in runs), color="gray", linestyle="--", label="dense")
         axes.set(xlabel=title, xscale="log")
         plain_numbers(axes.xaxis)
