@@ -424,7 +424,10 @@ def with_kernel(model: nn.Module, kernel: str) -> nn.Module:
 
 def read(output: Path) -> dict[str, Any]:
     """The runs made so far."""
-    return json.loads(output.read_text())["runs"] if output.exists() else {}
+    try:
+        return json.loads(output.read_text())["runs"] if output.exists() else {}
+    except (ValueError, KeyError) as error:
+        raise typer.BadParameter(f"{output} holds no runs: {error!r}.", param_hint="--output") from error
 
 
 @contextmanager
