@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibdlib.constructions.kirkman import kirkman_classes
+from bibdlib.cp_sat import solve
 from bibdlib.design import Design
 from bibdlib.extras import load
 from bibdlib.fields import finite_field
@@ -145,9 +146,7 @@ def _searched(design: Design, time_limit: float) -> Classes | None:
             model.add_exactly_one(takes[int(i)][c] for i in design.incidence[x])
     for c, i in enumerate(design.incidence[0]):
         model.add(takes[int(i)][c] == 1)
-    solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = time_limit
-    status = solver.solve(model)
+    solver, status = solve(model, max_time_in_seconds=time_limit)
     if status == cp_model.INFEASIBLE:
         return None
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

@@ -26,7 +26,7 @@ ROOMS = {
             "design", "implicit*", "verify", "isomorphism", "automorphisms", "resol*", "t_design*", "errors",
         ),
         "Constructions": ("constructions*",),
-        "Search": ("search*",),
+        "Search": ("search*", "cp_sat"),
         "Files and pictures": ("io*", "plot", "extras"),
         "The arithmetic beneath": ("numbers", "fields", "groups", "permutation_groups", "figures", "compiled"),
         "More rooms": ("*",),

@@ -10,6 +10,7 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
+from bibdlib.cp_sat import solve
 from bibdlib.errors import InvalidParameters
 from bibdlib.extras import load
 from bibdlib.parameters import Parameters
@@ -106,11 +107,7 @@ class OrbitEquations:
         for row in self.columns:
             covering = np.nonzero(row)[0]
             model.add(sum(int(row[j]) * uses[j] for j in covering) == lam)
-        solver = cp_model.CpSolver()
-        solver.parameters.random_seed = self.seed + number
-        solver.parameters.num_workers = 1
-        solver.parameters.max_deterministic_time = 2.0**number
-        status = solver.solve(model)
+        solver, status = solve(model, random_seed=self.seed + number, num_workers=1, max_deterministic_time=2.0**number)
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             times = [solver.value(use) for use in uses]
             return Outcome(0, [m.tolist() for m, n in zip(self.members, times, strict=True) for _ in range(n)])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bibdlib.cp_sat import solve
 from bibdlib.errors import InvalidParameters
 from bibdlib.extras import load
 from bibdlib.parameters import Parameters
@@ -95,11 +96,7 @@ class OrbitalIncidence:
         cp_model = load("ortools.sat.python.cp_model", "search")
 
         model, chosen = self._model()
-        solver = cp_model.CpSolver()
-        solver.parameters.random_seed = self.seed + number
-        solver.parameters.num_workers = 1
-        solver.parameters.max_deterministic_time = 2.0**number
-        status = solver.solve(model)
+        solver, status = solve(model, random_seed=self.seed + number, num_workers=1, max_deterministic_time=2.0**number)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return Outcome(None, [], exhausted=status == cp_model.INFEASIBLE)
         incidence = np.array([solver.boolean_value(literal) for literal in chosen])[self.labels]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bibdlib.cp_sat import solve
 from bibdlib.extras import load
 from bibdlib.parameters import Parameters
 
@@ -53,11 +54,9 @@ def decomposition(
             model.add(met == blocks[h] * (lam * blocks[j] + (k - lam) * (h == j)))
     weights = rng.integers(-_MOST, _MOST, size=(len(points), len(blocks)))
     model.maximize(sum(int(w) * x for ws, xs in zip(weights, a, strict=True) for w, x in zip(ws, xs, strict=True)))
-    solver = cp_model.CpSolver()
-    solver.parameters.random_seed = int(rng.integers(1 << 30))
-    solver.parameters.num_workers = 1
-    solver.parameters.max_deterministic_time = _SECONDS
-    status = solver.solve(model)
+    solver, status = solve(
+        model, random_seed=int(rng.integers(1 << 30)), num_workers=1, max_deterministic_time=_SECONDS
+    )
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return np.array([[solver.value(x) for x in row] for row in a])
     return np.empty((0, len(blocks)), dtype=np.int64) if status == cp_model.INFEASIBLE else None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import sys
+import threading
 from dataclasses import asdict
 from functools import cache
 from itertools import combinations, combinations_with_replacement
@@ -258,6 +261,16 @@ def test_layouts_have_the_right_number_of_blocks(p):
     for name in ladder(p):
         for layout in layouts(p, named_group(name)):
             assert sum(n * s.index for n, s in zip(layout.counts, layout.stabilizers, strict=True)) == p.b
+
+
+def test_ctrl_c_reaches_a_search_while_it_solves(tmp_path):
+    state, (p, group) = tmp_path / "state.json", (Parameters(71, 21, 6), "Z7:2 on 2*7c3 + 4*7 + 1")
+    alarm = threading.Timer(6, os.kill, (os.getpid(), signal.SIGINT))
+    alarm.start()
+    with pytest.raises(KeyboardInterrupt):
+        search(p, group, method="orbitals", time_limit=40, state=state)
+    alarm.join()
+    assert json.loads(state.read_text())["rounds"] > 0
 
 
 def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
