@@ -57,7 +57,8 @@ def accuracy(folder: Path) -> Iterator[str]:
         yield ""
         yield f"### {model} on {data}, dense {spread(dense.values())} %, seeds: {len(dense)}"
         yield ""
-        yield f"`python benchmarks/accuracy.py --data-dir data --model {model} --data {data}`"
+        checkpoint = f" --checkpoint {model}_{data}.safetensors --seeds {len(dense)}" if model != "mlp" else ""
+        yield f"`python benchmarks/accuracy.py --data-dir data --model {model} --data {data}{checkpoint}`"
         yield ""
         pruned = [run for run in mine if not run["method"].startswith("narrow")]
         told = (" or ".join(f"{x:g}" for x in sorted({run[what] for run in pruned})) for what in _TRAINING)
@@ -75,10 +76,14 @@ def accuracy(folder: Path) -> Iterator[str]:
 
 
 def _table(what: str, runs: Runs, methods: dict[str, str]) -> Iterator[str]:
+    """Only what was run at some goal has a row."""
     goals = dict.fromkeys(run["goal"] for run in runs)
+    ran = {run["method"] for run in runs}
     yield f"| {what} | " + " | ".join(goals) + " |"
     yield "|---|" + "--:|" * len(goals)
     for method, title in methods.items():
+        if method not in ran:
+            continue
         row = [title]
         for goal in goals:
             mine = [run for run in runs if (run["method"], run["goal"]) == (method, goal)]

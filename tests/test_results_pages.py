@@ -31,9 +31,13 @@ def page(monkeypatch: pytest.MonkeyPatch) -> object:
 
 def test_the_ablation_tells_which_runs_are_missing(page) -> None:
     accuracy = page("accuracy")
-    runs = [{"method": "design", "goal": "5 %", "accuracy": after, "before": 0.5} for after in (0.88, 0.89)]
-    lines = list(accuracy._table("left out", runs, {"design": "nothing", "design, not repaired": "no repair"}))
-    assert lines[2:] == ["| nothing | 88.50 ± 0.71 (50.0) |", "| no repair | not run yet |"]
+    ran = [("design", "5 %", 0.88), ("design", "5 %", 0.89), ("design, not repaired", "9 %", 0.8)]
+    runs = [{"method": method, "goal": goal, "accuracy": after, "before": 0.5} for method, goal, after in ran]
+    titles = {"design": "nothing", "design, not repaired": "no repair", "one design": "nobody ran it"}
+    assert list(accuracy._table("left out", runs, titles))[2:] == [
+        "| nothing | 88.50 ± 0.71 (50.0) | not run yet |",
+        "| no repair | not run yet | 80.00 (50.0) |",
+    ]
 
 
 def test_at_equal_time_the_best_counts_that_takes_no_longer(page) -> None:
