@@ -209,6 +209,7 @@ METHODS = {
     "design, no teacher": Method(_compressed("bibd"), training={"distillation": 0.0}),
     "design, refitted": Method(_compressed("bibd"), training={"refit_every": 100}),
     "design, by magnitude": Method(_compressed("bibd", importance="magnitude")),
+    "design, by sensitivity": Method(_compressed("bibd", allocation="sensitivity")),
     "one design": Method(_compressed("bibd", cells=False)),
     "random": Method(_compressed("random")),
     "random, by magnitude": Method(_compressed("random", importance="magnitude")),

@@ -32,6 +32,7 @@ _ABLATION = {
     "design, not fitted": "no permutation",
     "design as it falls": "neither permutation nor repair",
     "design, by magnitude": "the inputs' power in the worth of a weight",
+    "design, by sensitivity": "nothing, but layers that lose less keep less",
     "one design": "one design spread over each layer instead of copies",
     "one random pattern": "one random pattern likewise",
     "random": "random instead of the design",
