@@ -157,11 +157,9 @@ def of_balance(case: Case) -> nn.Module:
     return model
 
 
-def of_magnitude(case: Case, *, together: bool = False) -> nn.Module:
-    """As many weights as the design keeps, the largest of each layer, or of all of these layers together."""
-    return baselines.mask_(
-        copy.deepcopy(case.dense), baselines.largest_weights(case.dense, case.kept, together=together)
-    )
+def of_magnitude(case: Case, **options: bool) -> nn.Module:
+    """As many weights as the design keeps, the largest of each layer; `options` as `largest_weights` has them."""
+    return baselines.mask_(copy.deepcopy(case.dense), baselines.largest_weights(case.dense, case.kept, **options))
 
 
 def of_a_truncated_plane(case: Case) -> nn.Module:
@@ -219,6 +217,7 @@ METHODS = {
     "balanced": Method(of_balance),
     "magnitude": Method(of_magnitude),
     "magnitude, all layers together": Method(partial(of_magnitude, together=True)),
+    "magnitude, whole filters": Method(partial(of_magnitude, whole=True)),
     "channels, equal weights": Method(partial(of_fewer_channels, cost="weights")),
     "channels, equal FLOPs": Method(partial(of_fewer_channels, cost="flops")),
     "narrow, equal weights": Method(partial(of_a_narrow_network, cost="weights"), from_nothing=True),
@@ -282,7 +281,8 @@ def main(
         for seed in range(seeds)
         for goal in goals
         for name in method or METHODS
-        if not (model == "mlp" and name.endswith("equal FLOPs"))  # the same as equal weights
+        # The same as equal weights, and as magnitude.
+        if not (model == "mlp" and name.endswith(("equal FLOPs", "whole filters")))
     ]
     if forget:
         with written(output) as runs:

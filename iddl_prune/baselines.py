@@ -100,15 +100,22 @@ def balanced_tiles(worth: Floats, pattern: SparsePattern) -> SparsePattern:
     return pattern
 
 
-def largest_weights(model: nn.Module, kept: Mapping[str, int], *, together: bool = False) -> dict[str, Tensor]:
+def largest_weights(
+    model: nn.Module, kept: Mapping[str, int], *, together: bool = False, whole: bool = False
+) -> dict[str, Tensor]:
     """Masks of the weights largest in magnitude, of the shape of each named layer's weight: unstructured pruning.
 
     Parameters
     ----------
     kept
         How many weights each layer keeps; with `together` only their sum counts, and one threshold serves all layers.
+    whole
+        Whether all taps of an input and an output are kept or none, by their mean square.
     """
     sizes = {name: model.get_submodule(name).weight.detach().abs() for name in kept}  # type: ignore[operator]
+    if whole:
+        filters = {name: size.square().mean((2, 3), keepdim=True) for name, size in sizes.items() if size.ndim == 4}
+        sizes |= {name: square.sqrt().expand_as(sizes[name]) for name, square in filters.items()}
     if together:
         everything = torch.cat([size.flatten() for size in sizes.values()])
         threshold = everything.kthvalue(len(everything) - sum(kept.values()) + 1).values

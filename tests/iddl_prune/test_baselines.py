@@ -97,6 +97,18 @@ def test_the_largest_weights_layer_by_layer_or_all_together():
     assert [int(mask.sum()) for mask in together.values()] == [0, 110]
 
 
+def test_the_largest_whole_filters_keep_all_taps_of_a_pair_or_none():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 5))
+    masks = largest_weights(model, {"0": 9 * 7, "2": 6}, whole=True)
+    taps = masks["0"].sum((2, 3))
+    assert sorted(taps.unique().tolist()) == [0, 9]
+    assert int(masks["0"].sum()) == 9 * 7
+    norms = model[0].weight.norm(dim=(2, 3))
+    assert norms[taps > 0].min() >= norms[taps == 0].max()
+    assert masks["2"].equal(largest_weights(model, {"2": 6})["2"])
+
+
 def test_masked_weights_stay_zero_while_the_others_learn():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
