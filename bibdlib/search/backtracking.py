@@ -1,4 +1,4 @@
-"""Loops of the method "completion", compiled: base blocks drawn so that they fit, and the last ones by backtracking."""
+"""Loops of the method "completion", compiled: base blocks drawn so that they fit, and all that fit beside them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["complete", "draw_fitting"]
+__all__ = ["draw_fitting", "list_fitting", "weigh"]
 
 Integers = npt.NDArray[np.int64]
-
-# What the state of a block holds: how many orbits it has, how many points, and how many orbits began it.
-_NUMBER, _POINTS, _OPENED_WITH = range(3)
+Unions = npt.NDArray[np.int16]
 
 
 @njit(cache=True)
@@ -30,12 +28,12 @@ def _add(
 ) -> bool:
     """Let the last of n chosen orbits join the others; undone at once, and False, if it does not fit."""
     new = chosen[n - 1]
-    fits = True
     for c in range(n):
-        fits &= _cover(starts, orbits, amounts, new * m + chosen[c], 1, left)
-    if not fits:
-        _remove(m, starts, orbits, amounts, chosen, n, left)
-    return fits
+        if not _cover(starts, orbits, amounts, new * m + chosen[c], 1, left):
+            for d in range(c + 1):
+                _cover(starts, orbits, amounts, new * m + chosen[d], -1, left)
+            return False
+    return True
 
 
 @njit(cache=True)
@@ -91,36 +89,35 @@ def draw_fitting(
 
 
 @njit(cache=True)
-def _retreat(
+def _narrow(
     m: int,
     starts: Integers,
     orbits: Integers,
     amounts: Integers,
-    sizes: Integers,
+    candidates: Integers,
     chosen: Integers,
-    state: Integers,
+    fresh: int,
+    n: int,
     left: Integers,
-) -> None:
-    """Take back the last orbit of a block; all of it, if only its opening would remain in part."""
-    while state[_NUMBER] > 0:
-        _remove(m, starts, orbits, amounts, chosen, state[_NUMBER], left)
-        state[_NUMBER] -= 1
-        state[_POINTS] -= sizes[chosen[state[_NUMBER]]]
-        if state[_NUMBER] >= state[_OPENED_WITH]:
-            break
+    kept: Integers,
+) -> int:
+    """Keep those candidates that each go with the chosen orbits from `fresh` to n; how many."""
+    found = 0
+    for new in candidates:
+        fits = True
+        for c in range(fresh, n):
+            cell = new * m + chosen[c]
+            for e in range(starts[cell], starts[cell + 1]):
+                fits = fits and left[orbits[e]] >= amounts[e]
+            fits = fits and chosen[c] != new
+        if fits:
+            kept[found] = new
+            found += 1
+    return found
 
 
 @njit(cache=True)
-def _next_target(opening_starts: Integers, left: Integers, order: Integers) -> int:
-    """The first pair orbit in the order that something is left of and some opening covers, or -1."""
-    for j in order:
-        if left[j] > 0 and opening_starts[j] < opening_starts[j + 1]:
-            return j
-    return -1
-
-
-@njit(cache=True)
-def complete(
+def list_fitting(
     sizes: Integers,
     starts: Integers,
     orbits: Integers,
@@ -130,98 +127,99 @@ def complete(
     order: Integers,
     k: int,
     left: Integers,
-    levels: int,
+    most: int,
     budget: int,
-) -> tuple[Integers, int]:
-    """Search for `levels` more base blocks, unions of orbits of one stabilizer, that cover exactly what is left.
+) -> tuple[Unions, int, int]:
+    """The unions of orbits of a stabilizer that have k points and cover no pair orbit more than `left`.
 
-    `openings[opening_starts[j]:opening_starts[j + 1]]` are the cells that may begin a block which covers pair orbit
-    j; the first orbit in `order` of which something is left says how the next block begins.
+    `openings[opening_starts[j]:opening_starts[j + 1]]` are the cells that may begin a union which covers pair orbit
+    j. First come those that cover the first orbit in `order` of which something is left, then, of the others, those
+    that cover the second, and so on; one that covers an orbit in several ways may come several times.
 
     Returns
     -------
-    The orbits of each block, shape (levels, k), padded by -1, no rows if there are none; and the steps taken, at most
-    one more than the budget.
+    The orbits of each union, shape (n, k) and padded by -1, n at most `most`; how many of them cover the first orbit;
+    and the steps taken, at most one more than the budget.
     """
     m = len(sizes)
-    chosen = np.full((levels, k), -1, np.int64)
-    state = np.zeros((levels, 3), np.int64)
-    target = np.zeros(levels, np.int64)
-    opening = np.zeros(levels, np.int64)
-    cursor = np.zeros((levels, k + 1), np.int64)
-    count = np.zeros((levels, k + 1), np.int64)
-    candidates = np.zeros((levels, k + 1, m), np.int64)
+    left = left.copy()
+    unions = np.empty((most, k), np.int16)
+    chosen = np.empty(k, np.int64)
+    points = np.zeros(k + 1, np.int64)
+    candidates = np.zeros((k + 1, m), np.int64)
+    cursor = np.zeros(k + 1, np.int64)
+    count = np.zeros(k + 1, np.int64)
     everything = np.arange(m)
+    found = 0
+    covering_first = -1
     steps = 0
-    level = 0
-    target[0] = _next_target(opening_starts, left, order)
-    if target[0] < 0:
-        return chosen[:0], steps
-    opening[0] = opening_starts[target[0]]
-    while level >= 0 and steps <= budget:
-        steps += 1
-        block = chosen[level]
-        n = state[level, _NUMBER]
-        if n == 0:
-            if opening[level] == opening_starts[target[level] + 1]:
-                level -= 1
-                if level >= 0:
-                    _retreat(m, starts, orbits, amounts, sizes, chosen[level], state[level], left)
-                continue
-            first, second = divmod(openings[opening[level]], m)
-            opening[level] += 1
-            fits = True
+    for j in order:
+        if left[j] == 0 or opening_starts[j] == opening_starts[j + 1]:
+            continue
+        for opening in openings[opening_starts[j] : opening_starts[j + 1]]:
+            first, second = divmod(opening, m)
+            opened = 1 if first == second else 2
+            n = 0
             for new in (first, second):
-                if fits and (state[level, _NUMBER] == 0 or second != first):
-                    n = state[level, _NUMBER]
-                    block[n] = new
-                    fits = sizes[new] <= k - state[level, _POINTS]
-                    fits = fits and _add(m, starts, orbits, amounts, block, n + 1, left)
-                    if fits:
-                        state[level, _NUMBER] += 1
-                        state[level, _POINTS] += sizes[new]
-            state[level, _OPENED_WITH] = 1 if second == first else 2
-            if not fits:
-                _retreat(m, starts, orbits, amounts, sizes, block, state[level], left)
-                continue
-            before, fresh = everything, 0
-        elif cursor[level, n] < count[level, n]:
-            new = candidates[level, n, cursor[level, n]]
-            cursor[level, n] += 1
-            block[n] = new
-            if sizes[new] > k - state[level, _POINTS] or not _add(m, starts, orbits, amounts, block, n + 1, left):
-                continue
-            state[level, _NUMBER] += 1
-            state[level, _POINTS] += sizes[new]
-            before, fresh = candidates[level, n, cursor[level, n] : count[level, n]], n
-        else:
-            _retreat(m, starts, orbits, amounts, sizes, block, state[level], left)
-            continue
-        n = state[level, _NUMBER]
-        if state[level, _POINTS] < k:
-            found = 0
-            for new in before:
-                fits = True
-                for c in range(fresh, n):
-                    cell = new * m + block[c]
-                    for e in range(starts[cell], starts[cell + 1]):
-                        fits = fits and left[orbits[e]] >= amounts[e]
-                    fits = fits and block[c] != new
-                if fits:
-                    candidates[level, n, found] = new
+                if n == opened:
+                    break
+                chosen[n] = new
+                if sizes[new] > k - points[n] or not _add(m, starts, orbits, amounts, chosen, n + 1, left):
+                    break
+                points[n + 1] = points[n] + sizes[new]
+                n += 1
+            if n == opened and points[n] == k:
+                unions[found, :n] = chosen[:n]
+                unions[found, n:] = -1
+                found += 1
+            cursor[n] = 0
+            count[n] = 0
+            if n == opened and points[n] < k:
+                count[n] = _narrow(m, starts, orbits, amounts, everything, chosen, 0, n, left, candidates[n])
+            while n >= opened and found < most and steps <= budget:
+                if cursor[n] == count[n]:
+                    _remove(m, starts, orbits, amounts, chosen, n, left)
+                    n -= 1
+                    continue
+                steps += 1
+                new = candidates[n, cursor[n]]
+                chosen[n] = new
+                cursor[n] += 1
+                if sizes[new] > k - points[n] or not _add(m, starts, orbits, amounts, chosen, n + 1, left):
+                    continue
+                points[n + 1] = points[n] + sizes[new]
+                if points[n + 1] == k:
+                    unions[found, : n + 1] = chosen[: n + 1]
+                    unions[found, n + 1 :] = -1
                     found += 1
-            cursor[level, n] = 0
-            count[level, n] = found
-            continue
-        block[n:] = -1
-        if level == levels - 1:
-            if left.max() == 0:
-                return chosen, steps
-        else:
-            target[level + 1] = _next_target(opening_starts, left, order)
-            if target[level + 1] >= 0:
-                level += 1
-                opening[level] = opening_starts[target[level]]
-                continue
-        _retreat(m, starts, orbits, amounts, sizes, block, state[level], left)
-    return chosen[:0], steps
+                    _remove(m, starts, orbits, amounts, chosen, n + 1, left)
+                    continue
+                rest = candidates[n, cursor[n] : count[n]]
+                n += 1
+                count[n] = _narrow(m, starts, orbits, amounts, rest, chosen, n - 1, n, left, candidates[n])
+                cursor[n] = 0
+            while n:
+                _remove(m, starts, orbits, amounts, chosen, n, left)
+                n -= 1
+            if found == most or steps > budget:
+                return unions[:found], found if covering_first < 0 else covering_first, steps
+        left[j] = 0
+        if covering_first < 0:
+            covering_first = found
+    return unions[:found], max(covering_first, 0), steps
+
+
+@njit(cache=True)
+def weigh(starts: Integers, orbits: Integers, amounts: Integers, m: int, unions: Unions, weights: Integers) -> Integers:
+    """The weights of the pair orbits that each union covers, as often as it does, added up; sums wrap around."""
+    sums = np.zeros(len(unions), np.int64)
+    for i in range(len(unions)):
+        for first in unions[i]:
+            for second in unions[i]:
+                if first >= 0 and second >= 0:
+                    cell = first * m + second
+                    for e in range(starts[cell], starts[cell + 1]):
+                        sums[i] += amounts[e] * weights[orbits[e]]
+                if first == second:
+                    break
+    return sums

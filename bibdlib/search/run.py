@@ -133,8 +133,8 @@ def search(
         A name, see `bibdlib.permutation_groups.named_group`, or a group on the v points.
     method
         "annealing": local search on the base blocks, laid out by the lengths of their orbits. Proves nothing.
-        "completion": base blocks drawn so that they fit, and the last one or two found by backtracking. For groups
-        that leave one to three base blocks with trivial stabilizer; proves nothing.
+        "completion": base blocks drawn so that they fit, and the last one or two found among all that still do. For
+        groups that leave one to three base blocks with trivial stabilizer; proves nothing.
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.

@@ -40,6 +40,23 @@ class Stabilizer:
         """The length of each H-orbit."""
         return np.array([len(union) for union in self.unions], dtype=np.int64)
 
+    @cached_property
+    def openings(self) -> tuple[Permutations, Permutations]:
+        """Cells with which a union that covers a pair orbit may begin, and where those of each pair orbit start.
+
+        All cells that cover it, but a single one where only the identity fixes the block: the others are its images.
+        """
+        m = len(self.unions)
+        cells = np.repeat(np.arange(m * m), np.diff(self.starts))
+        upper = cells // m <= cells % m
+        cells, covered = cells[upper], self.orbits[upper]
+        order = np.argsort(covered, kind="stable")
+        cells, covered = cells[order], covered[order]
+        if self.order == 1:
+            covered, first = np.unique(covered, return_index=True)
+            cells = cells[first]
+        return cells, np.searchsorted(covered, np.arange(len(self.group.pair_orbit_lengths) + 1))
+
     def shapes(self, k: int) -> list[tuple[tuple[int, ...], int]]:
         """The multisets of lengths of H-orbits that add up to k, each with the number of its unions."""
         lengths, counts = np.unique(self.sizes, return_counts=True)

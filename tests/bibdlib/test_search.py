@@ -25,8 +25,7 @@ from bibdlib.extras import MissingExtra
 from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, rows, search, subset_orbits
 from bibdlib.search.annealing import Annealing
-from bibdlib.search.backtracking import complete
-from bibdlib.search.completion import openings
+from bibdlib.search.completion import complete
 from bibdlib.search.orbitals import orbitals
 from bibdlib.search.stabilizers import cyclic_stabilizers, generated_stabilizers
 from bibdlib.search.tactical import decomposition
@@ -104,9 +103,7 @@ def test_what_was_taken_away_is_completed(name, levels, data):
     assume(len(sizes) == 1)
     taken = _covered(s, cells)
     order = np.arange(len(taken))
-    left = taken.copy()
-    tables = s.sizes, s.starts, s.orbits, s.amounts
-    blocks, _ = complete(*tables, *openings(s), order, sizes.pop(), left, levels, 1_000_000)
+    blocks, _ = complete(s, sizes.pop(), taken, levels, order, 1_000_000)
     assert len(blocks) == levels
     assert (_covered(s, [[i for i in block if i >= 0] for block in blocks]) == taken).all()
 
