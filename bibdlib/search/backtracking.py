@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["draw_fitting", "list_fitting", "weigh"]
+__all__ = ["draw_fitting", "list_fitting", "take"]
 
 Integers = npt.NDArray[np.int64]
-Unions = npt.NDArray[np.int16]
 
 
 @njit(cache=True)
@@ -42,6 +41,28 @@ def _remove(
 ) -> None:
     for c in range(n):
         _cover(starts, orbits, amounts, chosen[n - 1] * m + chosen[c], -1, left)
+
+
+@njit(cache=True)
+def _weigh(
+    m: int, starts: Integers, orbits: Integers, amounts: Integers, chosen: Integers, n: int, weights: Integers
+) -> int:
+    """The weights of the pair orbits that the last of n chosen orbits covers with the others; sums wrap around."""
+    total = 0
+    for c in range(n):
+        cell = chosen[n - 1] * m + chosen[c]
+        for e in range(starts[cell], starts[cell + 1]):
+            total += amounts[e] * weights[orbits[e]]
+    return total
+
+
+@njit(cache=True)
+def take(m: int, starts: Integers, orbits: Integers, amounts: Integers, union: Integers, left: Integers) -> bool:
+    """Take what a union of orbits covers off what is left, unless it does not fit; whether it does."""
+    for n in range(len(union)):
+        if union[n] >= 0 and not _add(m, starts, orbits, amounts, union, n + 1, left):
+            return False
+    return True
 
 
 @njit(cache=True)
@@ -127,10 +148,12 @@ def list_fitting(
     order: Integers,
     k: int,
     left: Integers,
+    weights: Integers,
+    wanted: int,
     most: int,
     budget: int,
-) -> tuple[Unions, int, int]:
-    """The unions of orbits of a stabilizer that have k points and cover no pair orbit more than `left`.
+) -> tuple[Integers, int, Integers, int]:
+    """All unions of orbits of a stabilizer that have k points and cover no pair orbit more than `left`, weighed.
 
     `openings[opening_starts[j]:opening_starts[j + 1]]` are the cells that may begin a union which covers pair orbit
     j. First come those that cover the first orbit in `order` of which something is left, then, of the others, those
@@ -138,18 +161,21 @@ def list_fitting(
 
     Returns
     -------
-    The orbits of each union, shape (n, k) and padded by -1, n at most `most`; how many of them cover the first orbit;
-    and the steps taken, at most one more than the budget.
+    Of each union the weights of the pair orbits that it covers, added up, shape (n,), n at most `most`; how many of
+    them cover the first orbit; the orbits of the first union that weighs `wanted`, with which the list ends, padded
+    by -1, shape (k,); and the steps taken, at most one more than the budget.
     """
     m = len(sizes)
     left = left.copy()
-    unions = np.empty((most, k), np.int16)
-    chosen = np.empty(k, np.int64)
+    sums = np.empty(most, np.int64)
+    chosen = np.full(k, -1, np.int64)
+    total = np.zeros(k + 1, np.int64)
     points = np.zeros(k + 1, np.int64)
     candidates = np.zeros((k + 1, m), np.int64)
     cursor = np.zeros(k + 1, np.int64)
     count = np.zeros(k + 1, np.int64)
     everything = np.arange(m)
+    none = chosen[:0].copy()
     found = 0
     covering_first = -1
     steps = 0
@@ -167,59 +193,45 @@ def list_fitting(
                 if sizes[new] > k - points[n] or not _add(m, starts, orbits, amounts, chosen, n + 1, left):
                     break
                 points[n + 1] = points[n] + sizes[new]
+                total[n + 1] = total[n] + _weigh(m, starts, orbits, amounts, chosen, n + 1, weights)
                 n += 1
-            if n == opened and points[n] == k:
-                unions[found, :n] = chosen[:n]
-                unions[found, n:] = -1
-                found += 1
-            cursor[n] = 0
-            count[n] = 0
-            if n == opened and points[n] < k:
+            if n < opened:
+                count[n] = cursor[n] = 0
+            elif points[n] < k:
                 count[n] = _narrow(m, starts, orbits, amounts, everything, chosen, 0, n, left, candidates[n])
-            while n >= opened and found < most and steps <= budget:
-                if cursor[n] == count[n]:
-                    _remove(m, starts, orbits, amounts, chosen, n, left)
-                    n -= 1
-                    continue
-                steps += 1
-                new = candidates[n, cursor[n]]
-                chosen[n] = new
-                cursor[n] += 1
-                if sizes[new] > k - points[n] or not _add(m, starts, orbits, amounts, chosen, n + 1, left):
-                    continue
-                points[n + 1] = points[n] + sizes[new]
-                if points[n + 1] == k:
-                    unions[found, : n + 1] = chosen[: n + 1]
-                    unions[found, n + 1 :] = -1
-                    found += 1
-                    _remove(m, starts, orbits, amounts, chosen, n + 1, left)
-                    continue
-                rest = candidates[n, cursor[n] : count[n]]
-                n += 1
-                count[n] = _narrow(m, starts, orbits, amounts, rest, chosen, n - 1, n, left, candidates[n])
                 cursor[n] = 0
+            while n >= opened:
+                if points[n] == k:
+                    sums[found] = total[n]
+                    found += 1
+                    if total[n] == wanted:
+                        chosen[n:] = -1
+                        return sums[:found], found if covering_first < 0 else covering_first, chosen, steps
+                elif cursor[n] < count[n]:
+                    steps += 1
+                    new = candidates[n, cursor[n]]
+                    chosen[n] = new
+                    cursor[n] += 1
+                    if sizes[new] <= k - points[n] and _add(m, starts, orbits, amounts, chosen, n + 1, left):
+                        points[n + 1] = points[n] + sizes[new]
+                        total[n + 1] = total[n] + _weigh(m, starts, orbits, amounts, chosen, n + 1, weights)
+                        if points[n + 1] < k:
+                            rest = candidates[n, cursor[n] : count[n]]
+                            kept = candidates[n + 1]
+                            count[n + 1] = _narrow(m, starts, orbits, amounts, rest, chosen, n, n + 1, left, kept)
+                            cursor[n + 1] = 0
+                        n += 1
+                    continue
+                if found == most or steps > budget:
+                    break
+                _remove(m, starts, orbits, amounts, chosen, n, left)
+                n -= 1
             while n:
                 _remove(m, starts, orbits, amounts, chosen, n, left)
                 n -= 1
             if found == most or steps > budget:
-                return unions[:found], found if covering_first < 0 else covering_first, steps
+                return sums[:found], found if covering_first < 0 else covering_first, none, steps
         left[j] = 0
         if covering_first < 0:
             covering_first = found
-    return unions[:found], max(covering_first, 0), steps
-
-
-@njit(cache=True)
-def weigh(starts: Integers, orbits: Integers, amounts: Integers, m: int, unions: Unions, weights: Integers) -> Integers:
-    """The weights of the pair orbits that each union covers, as often as it does, added up; sums wrap around."""
-    sums = np.zeros(len(unions), np.int64)
-    for i in range(len(unions)):
-        for first in unions[i]:
-            for second in unions[i]:
-                if first >= 0 and second >= 0:
-                    cell = first * m + second
-                    for e in range(starts[cell], starts[cell + 1]):
-                        sums[i] += amounts[e] * weights[orbits[e]]
-                if first == second:
-                    break
-    return sums
+    return sums[:found], max(covering_first, 0), none, steps

@@ -16,13 +16,12 @@ from bibdlib.search.stabilizers import Stabilizer, cyclic_stabilizers, generated
 __all__ = ["Completion", "complete"]
 
 Integers = npt.NDArray[np.int64]
-Unions = npt.NDArray[np.int16]
 
 _LAYOUTS = 4
 _STEPS, _DOUBLINGS = 10_000_000, 4
 _TRIES, _STEPS_OF_A_DRAW = 2_000, 100
 _LAST = 2
-_MOST = 2_000_000
+_MOST, _STEPS_OF_A_LIST = 30_000_000, 200_000_000
 
 
 class Completion:
@@ -73,7 +72,7 @@ class Completion:
                 drawn.append((s, union))
             if len(drawn) + missing == len(kinds) and not (left % divisors).any():
                 order = rng.permutation(orbit_count)
-                found, taken = complete(last, k, left, missing, order, budget - steps)
+                found, taken = complete(last, k, left, missing, order[np.argsort(left[order], kind="stable")])
                 steps += taken
                 if len(found):
                     return drawn + [(last, union) for union in found]
@@ -81,39 +80,36 @@ class Completion:
 
 
 def complete(
-    stabilizer: Stabilizer, k: int, left: Integers, missing: int, order: Integers, budget: int
-) -> tuple[Unions, int]:
+    stabilizer: Stabilizer, k: int, left: Integers, missing: int, order: Integers
+) -> tuple[list[Integers], int]:
     """The one or two unions of k points that cover exactly what is left, if they are found; and the steps taken.
 
-    `order` says which pair orbits the listed unions are to cover first.
+    `order` says which pair orbits the listed unions are to cover first: best those of which the least is left.
     """
-    from bibdlib.search.backtracking import list_fitting
+    from bibdlib.search.backtracking import list_fitting, take
 
-    tables = stabilizer.sizes, stabilizer.starts, stabilizer.orbits, stabilizer.amounts, *stabilizer.openings
-    # A single one covers what is left if it fits.
-    most = 1 if missing == 1 else _MOST
-    listed, firsts, steps = list_fitting(*tables, order, k, left, most, budget)
-    return (listed if missing == 1 else _meeting(stabilizer, listed, firsts, left)), steps
+    s = stabilizer
+    cells = s.starts, s.orbits, s.amounts
+    # Sums of these wrap around; so do differences, and still agree.
+    weights = np.random.default_rng(0).integers(1 << 63, size=len(left))
+    target = int((left * weights).sum())
 
+    def listed(wanted: int) -> tuple[Integers, int, Integers, int]:
+        return list_fitting(s.sizes, *cells, *s.openings, order, k, left, weights, wanted, _MOST, _STEPS_OF_A_LIST)
 
-def _meeting(stabilizer: Stabilizer, listed: Unions, firsts: int, left: Integers) -> Unions:
-    """Two of the listed unions, one of them among the first, that together cover what is left; or none."""
-    from bibdlib.search.backtracking import weigh
-
-    if not firsts:
-        return listed[:0]
-    tables, m = (stabilizer.starts, stabilizer.orbits, stabilizer.amounts), len(stabilizer.unions)
-    # Two draws: that both agree by chance does not happen. Sums wrap around; so do differences, and still agree.
-    weights = np.random.default_rng(0).integers(1 << 63, size=(2, len(left)))
-    sums = weigh(*tables, m, listed, weights[0])
-    order = np.argsort(sums)
-    wanted = (left * weights[0]).sum() - sums[:firsts]
-    places = order[np.searchsorted(sums, wanted, sorter=order) % len(sums)]
-    for first in np.nonzero(sums[places] == wanted)[0]:
-        pair = listed[[first, places[first]]]
-        if weigh(*tables, m, pair, weights[1]).sum() == (left * weights[1]).sum():
-            return pair
-    return listed[:0]
+    if missing == 1:
+        *_, union, steps = listed(target)
+        return [union] * (len(union) > 0), steps
+    sums, firsts, _, steps = listed(0)
+    some = np.sort(target - sums[:firsts])
+    sums.sort()
+    some = some[sums[np.searchsorted(sums, some) % max(1, len(sums))] == some] if firsts else some
+    for both in zip(some, target - some, strict=True):
+        pair = [listed(int(weight))[2] for weight in both]
+        rest = left.copy()
+        if all(take(len(s.unions), *cells, union, rest) for union in pair):
+            return pair, steps
+    return [], steps
 
 
 def _log_designs(layout: Layout) -> float:

@@ -103,7 +103,7 @@ def test_what_was_taken_away_is_completed(name, levels, data):
     assume(len(sizes) == 1)
     taken = _covered(s, cells)
     order = np.arange(len(taken))
-    blocks, _ = complete(s, sizes.pop(), taken, levels, order, 1_000_000)
+    blocks, _ = complete(s, sizes.pop(), taken, levels, order)
     assert len(blocks) == levels
     assert (_covered(s, [[i for i in block if i >= 0] for block in blocks]) == taken).all()
 
