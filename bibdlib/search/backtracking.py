@@ -195,9 +195,7 @@ def list_fitting(
                 points[n + 1] = points[n] + sizes[new]
                 total[n + 1] = total[n] + _weigh(m, starts, orbits, amounts, chosen, n + 1, weights)
                 n += 1
-            if n < opened:
-                count[n] = cursor[n] = 0
-            elif points[n] < k:
+            if n == opened and points[n] < k:
                 count[n] = _narrow(m, starts, orbits, amounts, everything, chosen, 0, n, left, candidates[n])
                 cursor[n] = 0
             while n >= opened:

@@ -179,13 +179,24 @@ def search(
     stop = time.monotonic() + time_limit
     with _Progress(result, progress) as shown:
         while not (result.found or result.exhausted) and time.monotonic() < stop:
-            result = _after(result, running.round(result.rounds))
+            result = _after(result, _round(running, result.rounds))
             if state is not None:
                 _save(result, Path(state))
             shown(result)
     if result.found:
         result.design()
     return result
+
+
+def _round(running: Method, number: int) -> Outcome:
+    """A round, out of which Ctrl-C comes as such: numba reports one that waited for a compiled loop as SystemError."""
+    try:
+        return running.round(number)
+    except SystemError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__cause__
+        raise cause or error from None
 
 
 def _after(result: SearchResult, outcome: Outcome) -> SearchResult:

@@ -270,6 +270,18 @@ def test_ctrl_c_reaches_a_search_while_it_solves(tmp_path):
     assert json.loads(state.read_text())["rounds"] > 0
 
 
+def test_ctrl_c_reaches_a_search_out_of_a_compiled_loop(monkeypatch):
+    def interrupted(self, number):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as signalled:
+            raise SystemError("returned a result with an exception set") from signalled
+
+    monkeypatch.setattr(Annealing, "round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(Parameters(13, 4, 1), "Z13")
+
+
 def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     p, group, state = Parameters(28, 7, 2), "3*Z9+inf", tmp_path / "state.json"
     seed, whole = next((s, r) for s in range(50) if (r := search(p, group, seed=s)).rounds > 2)
