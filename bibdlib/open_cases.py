@@ -13,11 +13,7 @@ _LISTED = {
     **{Parameters(*p): f"{_HANDBOOK}, II.1" for p in [(40, 10, 3), (39, 13, 6), (40, 14, 7)]},
 }
 
-_SYMMETRIC_IN_PRINT = {
-    Parameters(71, 21, 6): "Z. Janko, Tran van Trung, as told by E. Ademaj, M. Essert, "
-    "Classification of symmetric block design for (71,21,6) with nonabelian group of order 21",
-    Parameters(105, 40, 15): "Z. Janko, J. Combin. Des. 7 (1999) 17-19",
-}
+_SYMMETRIC_IN_PRINT = {Parameters(105, 40, 15): "Z. Janko, J. Combin. Des. 7 (1999) 17-19"}
 _IN_PRINT = _SYMMETRIC_IN_PRINT | {p.residual: source for p, source in _SYMMETRIC_IN_PRINT.items()}
 
 

@@ -2,6 +2,7 @@
 
 A row says which blocks hold a point. It falls into parts, one for each block orbit, and what a row and its images have
 in common is the sum of what its parts have in common with theirs: rows are joined from parts whose sums come out right.
+One row is drawn, so that the others, which must suit it, can all be listed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ Integers = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint64]
 
 _FEW = 100_000
-_MOST_PARTS, _MOST_SUMS, _MOST_ROWS = 100_000, 3_000_000, 3_000_000
-_PICKS = 300
+_MOST_PARTS, _MOST_SUMS, _MOST_ROWS = 100_000, 16_000_000, 3_000_000
+_PICKS = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +100,15 @@ class Rows:
         chosen: dict[int, Bits] = {}
         lists: dict[int, Bits] = {}
         numbers = [self._number(orbit, matrix[orbit.number]) for orbit in self.orbits]
+        drawn = False
         for i in np.argsort(numbers, kind="stable").tolist():
             lists[i] = self._rows(self.orbits[i], matrix[i], chosen, rng)
             if not len(lists[i]):
                 return None
-            if numbers[i] <= _FEW:
+            if len(lists[i]) == 1 or (numbers[i] <= _FEW and not drawn):
                 rows = lists.pop(i)
                 chosen[i] = rows[rng.integers(len(rows))]
+                drawn = drawn or len(rows) > 1
         if not lists:
             return chosen
         first = min(lists, key=lambda i: len(lists[i]))
@@ -229,7 +232,10 @@ def _unions(unions: list[Integers], size: int, b: int, rng: np.random.Generator)
 
 def _some(number: int, most: int, rng: np.random.Generator) -> Integers:
     """0..number - 1, or some of them at random if there are too many."""
-    return np.arange(number) if number <= most else np.unique(rng.integers(number, size=most))
+    if number <= most:
+        return np.arange(number)
+    drawn = np.sort(rng.integers(number, size=most))
+    return drawn[np.diff(drawn, prepend=-1) > 0]
 
 
 def _subsets(m: int, n: int, rng: np.random.Generator) -> Integers:
@@ -262,10 +268,11 @@ def _joined(parts: list[tuple[Integers, Bits]], target: int, rng: np.random.Gene
         total, classes = sides[smaller]
         shape = len(total), len(values)
         i, j = np.unravel_index(_some(prod(shape), _MOST_SUMS, rng), shape)
-        held = _Class(j, np.cumsum(counts) - counts, counts, words[np.argsort(member, kind="stable")])
+        held = _Class(j.astype(np.int32), np.cumsum(counts) - counts, counts, words[np.argsort(member, kind="stable")])
         sides[smaller] = total[i] + values[j], [*(other.at(i) for other in classes), held]
     (left, left_classes), (right, right_classes) = sides
-    order = np.argsort(right, kind="stable")
+    order, by_size = np.argsort(right, kind="stable"), np.argsort(left, kind="stable")[::-1]
+    left, left_classes = left[by_size], [held.at(by_size) for held in left_classes]
     begin = np.searchsorted(right[order], target - left, side="left")
     number = np.searchsorted(right[order], target - left, side="right") - begin
     shuffled = rng.permutation(len(left))

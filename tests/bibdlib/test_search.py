@@ -27,6 +27,7 @@ from bibdlib.search import ladder, layouts, orbit_matrix, rows, search, subset_o
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.completion import complete
 from bibdlib.search.orbitals import orbitals
+from bibdlib.search.rows import Rows
 from bibdlib.search.stabilizers import cyclic_stabilizers, generated_stabilizers
 from bibdlib.search.tactical import decomposition
 
@@ -170,6 +171,12 @@ def test_a_sample_of_the_rows_may_do(monkeypatch):
     for most in ("_MOST_PARTS", "_MOST_SUMS", "_MOST_ROWS"):
         monkeypatch.setattr(rows, most, 100)
     assert search(Parameters(16, 6, 2), "Z3 on 5*3 + 1", method="rows").found
+
+
+def test_one_row_is_drawn_and_the_others_are_looked_up():
+    group = named_group("Z7:2 on 7c3 + 2*7 + 1")
+    rounds = Rows(Parameters(36, 15, 6), group, seed=0)
+    assert [rounds.round(number).cost for number in range(4)] == [0] * 4
 
 
 def test_an_orbit_matrix_satisfies_the_equations():
