@@ -28,7 +28,7 @@ Bits = npt.NDArray[np.uint64]
 
 _FEW = 100_000
 _MOST_PARTS, _MOST_SUMS, _MOST_ROWS = 100_000, 16_000_000, 3_000_000
-_PICKS = 3000
+_PICKS = 300
 
 
 @dataclass(frozen=True, eq=False)
