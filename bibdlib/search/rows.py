@@ -271,6 +271,7 @@ def _joined(parts: list[tuple[Integers, Bits]], target: int, rng: np.random.Gene
         held = _Class(j.astype(np.int32), np.cumsum(counts) - counts, counts, words[np.argsort(member, kind="stable")])
         sides[smaller] = total[i] + values[j], [*(other.at(i) for other in classes), held]
     (left, left_classes), (right, right_classes) = sides
+    # Sums that are looked up in ascending order are found in the caches.
     order, by_size = np.argsort(right, kind="stable"), np.argsort(left, kind="stable")[::-1]
     left, left_classes = left[by_size], [held.at(by_size) for held in left_classes]
     begin = np.searchsorted(right[order], target - left, side="left")

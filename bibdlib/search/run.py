@@ -25,6 +25,7 @@ from bibdlib.verify import verified
 __all__ = ["METHODS", "SearchResult", "search"]
 
 
+_SECONDS = 60.0
 _KNOWN = ("rounds", "cost", "base_blocks", "exhausted")
 
 
@@ -63,6 +64,8 @@ class SearchResult:
         Whether the method proved that it cannot find a design under this group.
     on_blocks
         What the group does to the blocks, if that was asked.
+    time_limit
+        Seconds after which no new round began.
     """
 
     parameters: Parameters
@@ -74,6 +77,7 @@ class SearchResult:
     base_blocks: list[list[int]] = field(default_factory=list, repr=False)
     exhausted: bool = False
     on_blocks: PermutationGroup | None = None
+    time_limit: float = _SECONDS
 
     @property
     def found(self) -> bool:
@@ -87,7 +91,8 @@ class SearchResult:
         group = self.group.name or "permutations.json"
         method = "" if self.method == "annealing" else f" --method {self.method}"
         blocks = "" if self.on_blocks is None else f' --on-blocks "{self.on_blocks.name or "permutations.json"}"'
-        return f'bibd search {p.v} {p.k} {p.lam} --group "{group}"{blocks}{method} --seed {self.seed}'
+        limit = "" if self.time_limit <= _SECONDS else f" --time-limit {self.time_limit:g}"
+        return f'bibd search {p.v} {p.k} {p.lam} --group "{group}"{blocks}{method} --seed {self.seed}{limit}'
 
     def design(self) -> Design:
         """The design, every pair counted.
@@ -119,7 +124,7 @@ def search(
     method: str = "annealing",
     on_blocks: str | PermutationGroup | None = None,
     seed: int = 0,
-    time_limit: float = 60.0,
+    time_limit: float = _SECONDS,
     state: str | Path | None = None,
     progress: bool = False,
 ) -> SearchResult:
@@ -172,7 +177,7 @@ def search(
     on_blocks = named_group(on_blocks) if isinstance(on_blocks, str) else on_blocks
     if on_blocks is not None and method not in ("orbitals", "rows"):
         raise InvalidParameters(f"Argument 'on_blocks' is for the methods 'orbitals' and 'rows', not {method!r}.")
-    result = SearchResult(parameters, acting, method, seed, on_blocks=on_blocks)
+    result = SearchResult(parameters, acting, method, seed, on_blocks=on_blocks, time_limit=time_limit)
     if state is not None and Path(state).exists():
         result = _load(result, Path(state))
     running = METHODS[method](parameters, acting, seed, *[on_blocks] * (on_blocks is not None))

@@ -173,6 +173,12 @@ def test_a_sample_of_the_rows_may_do(monkeypatch):
     assert search(Parameters(16, 6, 2), "Z3 on 5*3 + 1", method="rows").found
 
 
+def test_a_command_names_a_time_limit_that_was_longer():
+    p, group = Parameters(13, 4, 1), "Z13"
+    assert search(p, group, time_limit=600).command == 'bibd search 13 4 1 --group "Z13" --seed 0 --time-limit 600'
+    assert "--time-limit" not in search(p, group, time_limit=5).command
+
+
 def test_one_row_is_drawn_and_the_others_are_looked_up():
     group = named_group("Z7:2 on 7c3 + 2*7 + 1")
     rounds = Rows(Parameters(36, 15, 6), group, seed=0)
