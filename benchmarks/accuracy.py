@@ -257,6 +257,12 @@ def main(
     seeds: Annotated[int, typer.Option(min=1)] = 5,
     epochs: Annotated[int | None, typer.Option(min=0, help="Of fine-tuning.", show_default="3")] = None,
     lr: Annotated[float | None, typer.Option(help="Of fine-tuning.", show_default="mlp: 0.1, resnet18: 0.02")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="32-true where the processor has no short floats.", show_default="mlp: 32-true, resnet18: bf16-mixed"
+        ),
+    ] = None,
     calibration: Annotated[
         int | None, typer.Option(min=2, help="Images to fit and repair by.", show_default="mlp: 4096, resnet18: 512")
     ] = None,
@@ -270,8 +276,14 @@ def main(
     console = Console()
     state_dir.mkdir(parents=True, exist_ok=True)
     training = TRAININGS[model]
-    given = {name: value for name, value in {"epochs": epochs, "lr": lr}.items() if value is not None}
-    training = replace(training, fine=replace(training.fine, **given), calibration=calibration or training.calibration)
+    asked: dict[str, Any] = {"epochs": epochs, "lr": lr, "precision": precision}
+    given = {name: value for name, value in asked.items() if value is not None}
+    training = replace(
+        training,
+        dense=replace(training.dense, precision=precision or training.dense.precision),
+        fine=replace(training.fine, **given),
+        calibration=calibration or training.calibration,
+    )
     goals = [Goal(*goal) for goal in GOALS[model]]
     if density or tile or budget:
         tiles = tile or [1 if model == "mlp" else None]
@@ -335,8 +347,6 @@ def trained(
 def make(method: Method, case: Case, dataset: Dataset, training: Training, console: Console) -> dict[str, Any]:
     """Prune, fine-tune, measure: accuracies (0..1), what is left, what it costs, ms of this and of the dense model."""
     model = method.make(case)
-    for layer in pattern_layers(model).values():
-        layer.use_kernel("reference")  # the fastest to train at these batch sizes
     before = evaluate(model, dataset.test)
     fine = replace(training.fine, seed=case.seed)
     if method.from_nothing:
@@ -354,6 +364,7 @@ def make(method: Method, case: Case, dataset: Dataset, training: Training, conso
         "latency_ms": latency(model, case.dense, example.shape[1:]),
         "epochs": fine.epochs,
         "lr": fine.lr,
+        "precision": fine.precision,
         "calibration": training.calibration,
         "seconds": round(history.seconds, 1),
     }

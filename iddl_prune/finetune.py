@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from iddl_prune.convert import pattern_layers
 from iddl_prune.errors import InvalidArgument, PruneError
 from iddl_prune.mode import in_eval_mode
+from iddl_prune.ops import KERNELS
 from iddl_prune.plan import Plan
 from iddl_prune.processes import check_agreement, of_torchrun
 from iddl_prune.refit import hearing, plan_after, refit_
@@ -61,6 +63,7 @@ def train(
 ) -> History:
     """Train a model in place, on one device or several; it stays on the device it was trained on.
 
+    On a CPU its sparse layers are computed by the kernel that trains fastest there, and have their own again after it.
     Where its channels have changed places its plan, if it has one, tells the new ones.
 
     Everything random depends on the seed and the step alone, so a run that was stopped and resumed ends
@@ -93,6 +96,21 @@ def train(
     """
     fabric = _fabric(config)
     fabric.launch()
+    with _fastest_kernel(model, fabric, config):
+        return _train(fabric, model, data, config, teacher, checkpoint, resume, on_epoch, console)
+
+
+def _train(
+    fabric: Fabric,
+    model: nn.Module,
+    data: TrainingData,
+    config: TrainConfig,
+    teacher: nn.Module | None,
+    checkpoint: str | Path | None,
+    resume: bool,
+    on_epoch: Callable[[Epoch], None] | None,
+    console: Console | None,
+) -> History:
     check_agreement(model)
     if teacher is not None:
         check_agreement(teacher, "teacher")
@@ -164,6 +182,21 @@ def _fabric(config: TrainConfig) -> Fabric:
     except (RuntimeError, ValueError, TypeError) as error:
         asked = ", ".join(f"'{name}' = {value!r}" for name, value in told.items())
         raise InvalidArgument(f"Arguments {asked} must be what this machine has: {error}") from error
+
+
+@contextmanager
+def _fastest_kernel(model: nn.Module, fabric: Fabric, config: TrainConfig) -> Iterator[None]:
+    """Machine code for 32-bit floats on a CPU, torch's products for other floats there; elsewhere as it is."""
+    layers = list(pattern_layers(model).values()) if fabric.device.type == "cpu" else []
+    own = [layer.kernel for layer in layers]
+    for layer in layers:
+        is_vector = str(config.precision).startswith("32") and KERNELS["vector"].available("cpu", layer.weight.dtype)
+        layer.use_kernel("vector" if is_vector else "reference")
+    try:
+        yield
+    finally:
+        for layer, kernel in zip(layers, own, strict=True):
+            layer.use_kernel(kernel)
 
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

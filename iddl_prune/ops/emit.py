@@ -137,10 +137,18 @@ class Emitter:
 
     def lanes_on(self, table: ir.Value, place: ir.Value) -> ir.Value:
         """Which lanes take part: the bits of the 16-bit entry of a table."""
-        bits = self.builder.load(self._at(table, place, BITS), typ=BITS)
-        if lanes() < 16:
-            bits = self.builder.trunc(bits, ir.IntType(lanes()))
-        return self.builder.bitcast(bits, self.mask)
+        b = self.builder
+        bits = b.load(self._at(table, place, BITS), typ=BITS)
+        if lanes() == 16:
+            return b.bitcast(bits, self.mask)
+        # Without mask registers a bitcast takes the bits apart one by one.
+        each = _integers([1 << lane for lane in range(lanes())])
+        spread = b.shuffle_vector(
+            b.insert_element(ir.Constant(each.type, ir.Undefined), b.zext(bits, SMALL), _int(0)),
+            ir.Constant(each.type, ir.Undefined),
+            _integers([0] * lanes()),
+        )
+        return b.icmp_signed("==", b.and_(spread, each), each)
 
     def scalar(self, address: ir.Value) -> ir.Value:
         """One float."""

@@ -42,7 +42,8 @@ AUTOGRAD = False
 
 # Fewer rows than this are no vector worth filling: weights go into the lanes instead.
 _ROWS_AT_ONCE = 10
-_VECTORS_AT_ONCE = 128
+# Numbers of a plane that stay, with those it meets, in the nearest cache.
+_LONG = 1024
 # Multiply-adds that one core does sooner than several, which must be woken, or fetch what the others have written.
 _ALONE, _ALONE_IN_PLANES = 2**15, 2**23
 # Weights that stay in the cache of one core, beside what is read and written.
@@ -86,7 +87,8 @@ def linear_grad_input(grad: Tensor, weight: Tensor, indices: Sequence[Tensor], i
 
 def linear_grad_weight(grad: Tensor, x: Tensor, indices: Sequence[Tensor], kept: int) -> Tensor:
     """grad (n, out_features), x (n, in_features) -> (kept,)."""
-    return conv2d_grad_weight(_image(grad), _image(x), indices, (kept, 1, 1), _POINTWISE).view(kept)
+    images = grad[:, :, None, None], x[:, :, None, None]
+    return conv2d_grad_weight(*images, indices, (kept, 1, 1), _POINTWISE).view(kept)
 
 
 def conv2d(
@@ -134,21 +136,19 @@ def conv2d_grad_weight(
     grad: Tensor, x: Tensor, indices: Sequence[Tensor], shape: Sequence[int], geometry: Geometry
 ) -> Tensor:
     """grad (N, out_features, H', W'), x (N, in_features, H, W) -> `shape`, (kept, kh, kw)."""
-    from iddl_prune.ops.emit import Call
-    from iddl_prune.ops.vector_code import correlate, width
-
     window = _window(x.shape, shape, geometry)
-    planes = _planes(window, _floats(x))
-    source = _floats(grad)
-    source = source if window.is_even else window.widened(source)
+    planes, source = _planes(window, _floats(x)), _floats(grad)
     out = planes.new_zeros(tuple(shape))
-    side, (taps, masks) = unpack(indices[0]).forward, window.forward(_lanes())
-    chunks = masks.shape[1]
-    shapes = frozenset((height, width(height, side.fan_in)) for height in side.heights)
-    tensors = source.data_ptr(), planes.data_ptr(), out.data_ptr()
-    pixels = masks.ctypes.data, chunks, len(x), -(-_VECTORS_AT_ONCE // chunks)
-    strides = *source.stride()[:2], *planes.stride()[:2]
-    Call(correlate(shapes), 3, (*side[:4], taps.ctypes.data, len(taps), *pixels, *strides))(*tensors)
+    side, channels = unpack(indices[0]).forward, (x.shape[1], grad.shape[1])
+    area = window.output[0] * window.output[1]
+    if area >= _LONG:
+        _correlation(side, window, channels, len(x), 1)(source.data_ptr(), planes.data_ptr(), out.data_ptr())
+        return out.to(x.dtype)
+    together = max(_lanes(), _LONG // area)
+    for some, their_grads in zip(planes.split(together), source.split(together), strict=True):
+        turned, grads = _transposed(some.flatten(1)), _transposed(their_grads.flatten(1))
+        call = _correlation(side, window, channels, 1, len(some))
+        call(grads.data_ptr(), turned.data_ptr(), out.data_ptr())
     return out.to(x.dtype)
 
 
@@ -193,6 +193,22 @@ def _convolution(
     pixels = masks.ctypes.data, chunks, images, group
     rest = turns, *side[:4], taps.ctypes.data, len(taps), taps_stored, *pixels, *x_strides, *out_strides
     return Call(convolve(frozenset(shapes)), _OPEN, rest, held=(taps, masks))
+
+
+@lru_cache(maxsize=4096)
+def _correlation(side: Side, window: Window, channels: tuple[int, int], images: int, rows: int) -> Call:
+    """Open are gradient, planes and what is added to; either many images one by one, or one with `rows` to a pixel."""
+    from iddl_prune.ops.emit import Call
+    from iddl_prune.ops.vector_code import at_once, correlate
+
+    runs = window.runs(rows)
+    (height, across), (down_to, across_to) = window.output, window.plane
+    grad_channel, x_channel = height * across * rows, len(window.phases) * down_to * across_to * rows
+    places = (*side[:4], runs.ctypes.data, len(runs), len(window.moves), images, max(1, _LONG // (height * across)))
+    grads = channels[1] * grad_channel, grad_channel, across * rows
+    planes = channels[0] * x_channel, x_channel, across_to * rows
+    shapes = frozenset((height, at_once(height, side.fan_in)) for height in side.heights)
+    return Call(correlate(shapes), 3, (*places, *grads, *planes), held=runs)
 
 
 @lru_cache(maxsize=4096)

@@ -15,6 +15,7 @@ __all__ = [
     "Correlate",
     "Shape",
     "Split",
+    "at_once",
     "convolve",
     "correlate",
     "height",
@@ -55,7 +56,7 @@ class Convolve(IntEnum):
 
 
 class Correlate(IntEnum):
-    """Places of the arguments of `correlate`."""
+    """Places of the arguments of `correlate`; pitches are from row to row of an image."""
 
     threads = 0
     grad = auto()
@@ -65,16 +66,17 @@ class Correlate(IntEnum):
     strip_count = auto()
     inputs = auto()
     outputs = auto()
-    taps = auto()
-    tap_count = auto()
-    masks = auto()
-    chunks = auto()
+    runs = auto()
+    run_count = auto()
+    taps_stored = auto()
     images = auto()
     group = auto()
     grad_image = auto()
     grad_channel = auto()
+    grad_pitch = auto()
     x_image = auto()
     x_channel = auto()
+    x_pitch = auto()
 
 
 class Split(IntEnum):
@@ -114,6 +116,14 @@ def width(outputs: int, there: int) -> int:
     """Vectors taken at once with so many outputs, of so many that there are; the last turn repeats what is over."""
     widths = range(min(most(outputs), there), max(0, min(most(outputs), there) - 3), -1)
     return min(widths, key=lambda vectors: -(-there // vectors) * (vectors + 1))
+
+
+def at_once(outputs: int, fan_in: int) -> int:
+    """Inputs that the gradient takes at once with so many outputs, of so many that there are; the last turn repeats."""
+    widest = min(12 if lanes() == 16 else 12 // outputs, 25 // outputs, fan_in)
+    return min(
+        range(widest, 0, -1), key=lambda inputs: -(-fan_in // inputs) * max(8, outputs * inputs, outputs + inputs)
+    )
 
 
 @cache
@@ -225,7 +235,10 @@ def tile(
 
 @cache
 def correlate(shapes: frozenset[tuple[int, int]]) -> int:
-    """Address of the weights' gradient, for strips of so many outputs that take so many inputs at once."""
+    """Address of the weights' gradient, for strips of so many outputs that take so many inputs at once.
+
+    The planes of these stay in the nearest cache while all taps pass over them.
+    """
 
     def emit(e: Emitter) -> None:
         b, argument = e.builder, {name: e.argument(name) for name in Correlate}
@@ -236,11 +249,11 @@ def correlate(shapes: frozenset[tuple[int, int]]) -> int:
                     step = argument[Correlate.group]
                     with (
                         e.loop(e.index(0), argument[Correlate.images], step) as start,
-                        e.loop(e.index(0), argument[Correlate.tap_count]) as tap,
                         e.loop(e.index(0), strip[2], e.index(inputs)) as first,
+                        e.loop(e.index(0), argument[Correlate.run_count]) as run,
                     ):
                         stop = e.least(b.add(start, step), argument[Correlate.images])
-                        _products(e, argument, strip, (start, stop), tap, first, (outputs, inputs))
+                        _products(e, argument, strip, (start, stop), run, first, (outputs, inputs))
 
     return compiled(emit)
 
@@ -250,7 +263,7 @@ def _products(
     argument: dict[Correlate, ir.Value],
     strip: list[ir.Value],
     images: tuple[ir.Value, ir.Value],
-    tap: ir.Value,
+    run: ir.Value,
     first: ir.Value,
     shape: tuple[int, int],
 ) -> None:
@@ -258,36 +271,48 @@ def _products(
     b = e.builder
     row, inputs, fan_in, outputs, _ = strip
     table = {name: e.table(argument[name]) for name in Correlate}
-    taps = table[Correlate.taps]
-    column, shift = (e.entry(taps, b.add(b.mul(tap, e.index(2)), e.index(part))) for part in range(2))
+    column, x_start, grad_start, lines, length = (
+        e.entry(table[Correlate.runs], b.add(b.mul(run, e.index(5)), e.index(part))) for part in range(5)
+    )
     chosen = [e.least(b.add(first, e.index(j)), b.sub(fan_in, e.index(1))) for j in range(shape[1])]
     sources = [
-        b.add(shift, b.mul(e.entry(table[Correlate.inputs], b.add(inputs, i), SMALL), argument[Correlate.x_channel]))
+        b.add(x_start, b.mul(e.entry(table[Correlate.inputs], b.add(inputs, i), SMALL), argument[Correlate.x_channel]))
         for i in chosen
     ]
     grads = [
-        b.mul(e.entry(table[Correlate.outputs], b.add(outputs, e.index(o)), SMALL), argument[Correlate.grad_channel])
+        b.add(
+            grad_start,
+            b.mul(
+                e.entry(table[Correlate.outputs], b.add(outputs, e.index(o)), SMALL), argument[Correlate.grad_channel]
+            ),
+        )
         for o in range(shape[0])
     ]
     sums = [[e.variable(e.zero()) for _ in chosen] for _ in grads]
-    ends = b.mul(argument[Correlate.tap_count], argument[Correlate.chunks])
-    with e.loop(*images) as image:
-        x = e.shifted(table[Correlate.x], b.mul(image, argument[Correlate.x_image]))
-        grad = e.shifted(table[Correlate.grad], b.mul(image, argument[Correlate.grad_image]))
-        with e.loop(e.index(0), argument[Correlate.chunks]) as chunk:
-            pixel = b.mul(chunk, e.index(lanes()))
-            on = e.lanes_on(table[Correlate.masks], b.add(b.mul(tap, argument[Correlate.chunks]), chunk))
-            there = e.lanes_on(table[Correlate.masks], b.add(ends, chunk))
-            left = [e.load(e.shifted(e.shifted(grad, pixel), place), there) for place in grads]
-            right = [e.load(e.shifted(e.shifted(x, pixel), place), on) for place in sources]
-            for o, factor in enumerate(left):
+    whole = b.and_(length, e.index(-lanes()))
+    rest = e.lanes_before(b.sub(length, whole))
+    with e.loop(*images) as image, e.loop(e.index(0), lines) as line:
+        x_line = b.add(b.mul(image, argument[Correlate.x_image]), b.mul(line, argument[Correlate.x_pitch]))
+        grad_line = b.add(b.mul(image, argument[Correlate.grad_image]), b.mul(line, argument[Correlate.grad_pitch]))
+        x = [e.shifted(table[Correlate.x], b.add(x_line, place)) for place in sources]
+        grad = [e.shifted(table[Correlate.grad], b.add(grad_line, place)) for place in grads]
+
+        def meet(pixel: ir.Value, on: ir.Value | None) -> None:
+            right = [e.load(e.shifted(start, pixel), on) for start in x]
+            for o, start in enumerate(grad):
+                factor = e.load(e.shifted(start, pixel), on)
                 for j, other in enumerate(right):
                     e.set(sums[o][j], e.multiply_add(factor, other, e.get(sums[o][j], e.vector)))
+
+        with e.loop(e.index(0), whole, e.index(lanes())) as pixel:
+            meet(pixel, None)
+        with b.if_then(b.icmp_signed("<", whole, length)):
+            meet(whole, rest)
     results = []
     for o in range(shape[0]):
         for j, i in enumerate(chosen):
             weight = b.add(row, b.add(b.mul(fan_in, e.index(o)), i))
-            place = e.shifted(table[Correlate.out], b.add(b.mul(weight, argument[Correlate.tap_count]), column))
+            place = e.shifted(table[Correlate.out], b.add(b.mul(weight, argument[Correlate.taps_stored]), column))
             results.append((e.add(e.scalar(place), e.sum(e.get(sums[o][j], e.vector))), place))
     for value, place in results:
         b.store(value, place, align=4)

@@ -66,6 +66,25 @@ class Window:
         """From the output's gradient to that of one phase."""
         return self._once(phase, lanes)
 
+    def runs(self, rows: int) -> npt.NDArray[np.int64]:
+        """Where each tap meets the output, with so many numbers a pixel: shape (t, 5).
+
+        A row is the tap's column of the weights, its first number in the input's planes and in the output, and how
+        many lines of how many numbers follow there; what a tap meets in whole lines is one.
+        """
+        found = []
+        (height, width), (down_to, across_to), area = self.output, self.plane, self.plane[0] * self.plane[1]
+        for column, (phase, down, across) in enumerate(self.moves):
+            top, left = max(0, -down), max(0, -across)
+            lines, length = min(height, down_to - down) - top, min(width, across_to - across) - left
+            if lines < 1 or length < 1:
+                continue
+            if length == width == across_to:
+                lines, length = 1, lines * length
+            start = phase * area + (top + down) * across_to + left + across
+            found.append((column, start * rows, (top * width + left) * rows, lines, length * rows))
+        return np.array(found, dtype=np.int64).reshape(-1, 5)
+
     def split(self, x: Tensor) -> Tensor:
         """x (N, C, H, W) -> `(N, C, phases, *plane)`, zeros where a phase does not fill its plane."""
         stride = self.geometry.stride

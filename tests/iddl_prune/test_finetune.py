@@ -14,7 +14,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from iddl_prune import InvalidArgument, PruneError
+import bibdlib
+from iddl_prune import InvalidArgument, PruneError, SparsePattern
 from iddl_prune import run as run_module
 from iddl_prune.data import Dataset, Split, load
 from iddl_prune.finetune import TrainConfig, evaluate, train
@@ -62,6 +63,24 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 def without_times(history):
     return [replace(epoch, seconds=0.0) for epoch in history.epochs]
+
+
+@pytest.mark.parametrize(("precision", "kernel"), [("32-true", "vector"), ("bf16-mixed", "reference")])
+def test_it_computes_by_the_kernel_that_trains_fastest_and_gives_back_the_own(precision, kernel):
+    layer = BIBDLinear(64, 48, pattern=SparsePattern.from_design(64, 48, bibdlib.construct(7, 3, 1)), kernel="gather")
+    model = nn.Sequential(nn.Flatten(), layer, nn.ReLU(), nn.Linear(48, 10))
+    seen = []
+
+    def stop(epoch):
+        seen.append(layer.kernel)
+        if len(seen) == 2:
+            raise RuntimeError
+
+    config = replace(CONFIG, precision=precision)
+    with pytest.raises(RuntimeError):
+        train(model, small(), config, on_epoch=stop, console=QUIET)
+    assert seen == [kernel, kernel]
+    assert layer.kernel == "gather"
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw", "lr": 0.003}, {"precision": "bf16-mixed"}])

@@ -114,6 +114,23 @@ def test_every_number_of_rows_and_the_relu(rows: int) -> None:
     torch.testing.assert_close(layer(x, relu=True), layer.to_dense()(x).relu(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("batch", "size"), [(2, (33, 41)), (1, (9, 1500)), (150, (9, 6)), (5, (7, 5)), (1, (5, 5))])
+@pytest.mark.parametrize(
+    "geometry", [(3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 0, 1), (2, 2, 1, 1), (3, 1, 2, 2), (3, 2, 3, 3)]
+)
+def test_the_gradient_of_weights_in_large_images_and_in_small_ones(
+    batch: int, size: tuple[int, int], geometry: tuple[int, int, int, int]
+) -> None:
+    """Large ones are read as they lie, small ones with the images side by side; taps may fall off on every side."""
+    torch.manual_seed(0)
+    layer = BIBDConv2d(23, 20, *geometry, bias=False, pattern=PATTERN, kernel="vector")
+    twin, x = layer.to_dense().double(), torch.randn(batch, 23, *size)
+    (mine,) = torch.autograd.grad(layer(x).square().sum(), layer.weight)
+    (theirs,) = torch.autograd.grad(twin(x.double()).square().sum(), twin.weight)
+    theirs = theirs.flatten(0, 1)[torch.from_numpy(PATTERN.positions)].float()
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
+
+
 @pytest.fixture(params=[1, 2, 5])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
