@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from math import gcd
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +15,17 @@ import numpy.typing as npt
 from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.fields import finite_field
 from bibdlib.figures import action_on_images, figure
-from bibdlib.groups import AbelianGroup
+from bibdlib.groups import AbelianGroup, cyclic
 
 __all__ = ["PermutationGroup", "named_group", "permutation_group"]
 
 Permutations = npt.NDArray[np.int64]
 
 _LARGEST = 200_000
-_ABELIAN = re.compile(r"(?:(\d+)\*)?(Z\d+(?:xZ\d+)*)(?::([\d,]+)(c\d*)?)?(?:\+(\d*)inf)?")
-_FIELD = re.compile(r"(?:(\d+)\*)?GF\((\d+)\)(?::(\d+)(c\d*)?)?(?:\+(\d*)inf)?")
+_FACTOR = re.compile(r"(Z|GF)\(?(\d+)")
+_PRODUCT = r"(?:Z\d+|GF\(\d+\))(?:x(?:Z\d+|GF\(\d+\)))*"
+_MULTIPLIERS = r"[\d,]+|(?:\([\d,]+\))+"
+_SEMIREGULAR = re.compile(rf"(?:(\d+)\*)?({_PRODUCT})(?::({_MULTIPLIERS})(c\d*)?)?(?:\+(\d*)inf)?")
 _ORBITS = re.compile(r"Z(\d+)(?::(\d+))? on (.+)")
 _ORBIT = re.compile(r"(?:(\d+)\*)?(\d+)(?:c(\d+))?")
 _LINEAR = re.compile(r"(PSL|PGL)\(2,(\d+)\)")
@@ -134,6 +135,8 @@ def named_group(name: str) -> PermutationGroup:
         the abelian group on its own elements, numbered as by `AbelianGroup`;
     ``GF(9)``
         the additive group of the field;
+    ``GF(16)xZ7:(5,1)``, ``Z3xZ35:(1,16)(2,6)``
+        a product, extended by multipliers with one number for each factor: the order for a field, the unit for Z_n;
     ``2*Z10``
         two copies of the group, element g of copy i being point i * order + g;
     ``Z13:3``, ``Z91:16,9``
@@ -172,31 +175,63 @@ def named_group(name: str) -> PermutationGroup:
         return _on_figures(name, named_group(found[1]), found[2].split("+"), fixed)
     if found := _ORBITS.fullmatch(name):
         return _on_orbits(name, int(found[1]), int(found[2] or 1), found[3].split("+"))
-    if found := _FIELD.fullmatch(name):
-        copies, q, order, cycles, infinity = found.groups()
-        finite = finite_field(int(q))
-        group, multipliers = finite.additive, []
-        if order:
-            if (finite.q - 1) % as_integer("order of the multipliers", int(order), 1):
-                raise InvalidParameters(
-                    f"The order of the multipliers must divide q - 1 = {finite.q - 1}, not {order}."
-                )
-            unit = finite.powers[(finite.q - 1) // int(order) % (finite.q - 1)]
-            multipliers = [finite.multiply(np.arange(finite.q), unit)]
-    elif found := _ABELIAN.fullmatch(name):
-        copies, factors, units, cycles, infinity = found.groups()
-        group = AbelianGroup(tuple(as_integer("modulus", int(n), 2) for n in factors[1:].split("xZ")))
-        multipliers = [_multiplication(group, int(unit)) for unit in units.split(",")] if units else []
-    else:
+    if not (found := _SEMIREGULAR.fullmatch(name)):
         raise InvalidParameters(
             f"Argument 'group' must be a name such as Z13:3, 2*Z10+inf, Z15 on 2*15+5+1 or PSL(2,11), not {name!r}."
         )
+    copies, product, multipliers, cycles, infinity = found.groups()
     number = int(copies or 1)
     cycled = int(cycles[1:] or number) if cycles else 1
     if not 1 <= cycled <= number:
         raise InvalidParameters(f"At most the {number} copies of the group can be cycled, not {cycled}: {name}.")
     fixed = 0 if infinity is None else int(infinity or 1)
-    return _semiregular(name, group, multipliers, number, cycled, fixed)
+    factors = [_Factor(kind, int(n)) for kind, n in _FACTOR.findall(product)]
+    group = AbelianGroup(tuple(modulus for factor in factors for modulus in factor.group.moduli))
+    actions = [_multiplication(factors, row) for row in _multipliers(name, factors, multipliers or "")]
+    return _semiregular(name, group, actions, number, cycled, fixed)
+
+
+class _Factor(NamedTuple):
+    """Z_n, or the additive group of GF(n)."""
+
+    kind: str
+    n: int
+
+    @property
+    def group(self) -> AbelianGroup:
+        return finite_field(self.n).additive if self.kind == "GF" else cyclic(as_integer("modulus", self.n, 2))
+
+    def multiplied(self, number: int) -> Permutations:
+        """Its elements times a unit of Z_n, or times a field's element of some order."""
+        if self.kind == "Z":
+            if gcd(number, self.n) != 1:
+                raise InvalidParameters(f"A multiplier must be prime to the modulus {self.n}, not {number}.")
+            return np.arange(self.n) * number % self.n
+        if number < 1 or (self.n - 1) % number:
+            raise InvalidParameters(f"The order of the multipliers must divide q - 1 = {self.n - 1}, not {number}.")
+        finite = finite_field(self.n)
+        return finite.multiply(np.arange(self.n), finite.powers[(self.n - 1) // number % (self.n - 1)])
+
+
+def _multipliers(name: str, factors: list[_Factor], text: str) -> list[list[int]]:
+    """One number for each factor: as written in brackets, or the same for all."""
+    if text.startswith("("):
+        rows = [row.split(",") for row in text[1:-1].split(")(")]
+    else:
+        rows = [[number] * len(factors) for number in text.split(",") if number]
+        if rows and len({factor.kind for factor in factors}) > 1:
+            raise InvalidParameters(f"Multipliers of such a product must be written as in GF(16)xZ7:(5,1), not {name}.")
+    if any(len(row) != len(factors) or not all(row) for row in rows):
+        raise InvalidParameters(f"A multiplier must have one number for each of the {len(factors)} factors: {name}.")
+    return [[int(number) for number in row] for row in rows]
+
+
+def _multiplication(factors: list[_Factor], numbers: list[int]) -> Permutations:
+    image, radix = np.zeros(1, dtype=np.int64), 1
+    for factor, number in zip(factors, numbers, strict=True):
+        image = (image + radix * factor.multiplied(number)[:, None]).ravel()
+        radix *= factor.n
+    return image
 
 
 def _semiregular(
@@ -247,14 +282,6 @@ def _on_figures(name: str, group: PermutationGroup, figures: list[str], fixed: i
     actions.append(np.tile(np.arange(fixed), (len(group.generators), 1)))
     starts = np.cumsum([0] + [action.shape[1] for action in actions])
     return permutation_group(np.hstack([start + action for start, action in zip(starts, actions, strict=False)]), name)
-
-
-def _multiplication(group: AbelianGroup, unit: int) -> Permutations:
-    if any(gcd(unit, modulus) != 1 for modulus in group.moduli):
-        raise InvalidParameters(f"A multiplier must be prime to the moduli {group.moduli}, not {unit}.")
-    digits = [(np.arange(m) * unit % m).tolist() for m in group.moduli]
-    radix = np.cumprod((1, *group.moduli[:-1]))
-    return np.array([np.dot(image[::-1], radix) for image in product(*reversed(digits))], dtype=np.int64)
 
 
 def _affine(q: int, name: str) -> PermutationGroup:

@@ -64,6 +64,9 @@ def _groups(n: int, copies: int) -> Iterator[str]:
     for p, e in factorization(n):
         if e > 1 and n != p**e:
             yield f"Z{p}xZ{n // p}"
+            for m in range(1, p**e):
+                if (p**e - 1) % m == 0:
+                    yield f"GF({p**e})xZ{n // p**e}:({m},1)"
 
 
 def _cyclic_units(n: int) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bibdlib.errors import InvalidParameters
+from bibdlib.fields import finite_field
 from bibdlib.permutation_groups import named_group, permutation_group
 
 NAMED = [
@@ -23,6 +24,10 @@ NAMED = [
     ("GF(9)", 9, 9),
     ("GF(25):3", 25, 75),
     ("2*GF(9):4c", 18, 36),
+    ("GF(16)xZ7:(5,1)", 112, 560),
+    ("Z7xGF(4)+inf", 29, 28),
+    ("Z3xZ35:(1,16)(2,6)", 105, 630),
+    ("3*GF(4)xZ7:(3,2)c", 84, 84),
     ("Z12+2inf", 14, 12),
     ("PSL(2,5)", 6, 60),
     ("PSL(2,8)", 9, 504),
@@ -67,6 +72,15 @@ def test_a_group_on_sets_acts_as_on_their_points():
             assert images[frozenset(g[list(pair)].tolist())] == g[number]
 
 
+def test_a_multiplier_of_a_product_acts_on_each_factor():
+    group, field = named_group("GF(16)xZ7:(5,2)"), finite_field(16)
+    x, y = np.arange(112) % 16, np.arange(112) // 16
+    expected = field.multiply(x, field.powers[3]) + 16 * (2 * y % 7)
+    assert any(np.array_equal(generator, expected) for generator in group.generators)
+    assert named_group("Z3xZ35:(2,1)").order == 2 * 105
+    assert named_group("Z3xZ35:2").generators.tolist() == named_group("Z3xZ35:(2,2)").generators.tolist()
+
+
 def test_a_cycled_multiplier_acts_regularly():
     group = named_group("3*Z7:2c")
     assert (group.elements[1:] != np.arange(21)).all()
@@ -79,7 +93,29 @@ def test_elements_are_a_group():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Z", "Z1", "13", "Z21:3", "GF(6)", "GF(9):3", "PSL(3,2)", "Z7+inf+inf", "2*Z7:2c3", "AGammaL(1,6)"]
+    "name",
+    [
+        "",
+        "Z",
+        "Z1",
+        "13",
+        "Z21:3",
+        "GF(6)",
+        "GF(9):3",
+        "PSL(3,2)",
+        "Z7+inf+inf",
+        "2*Z7:2c3",
+        "AGammaL(1,6)",
+        "xZ7",
+        "Z3Z5",
+        "GF(4)xZ7:3",
+        "GF(4)xZ7:(3)",
+        "GF(4)xZ7:(2,1)",
+        "GF(4)xZ7:(3,7)",
+        "GF(4)xZ7:(3,1",
+        "GF(4)xZ7:(3,)",
+        "Z5:0",
+    ],
 )
 def test_bad_names_are_refused(name):
     with pytest.raises(InvalidParameters):
