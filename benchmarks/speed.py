@@ -2,12 +2,13 @@
 
     python benchmarks/speed.py [--only SECTION ...] [--threads 2] [--seconds 1] [--output benchmarks/results/speed.json]
 
-Sections: linear, mlp, resnet18-cifar, resnet18-imagenet, whole, backward, density, cells, floor. Each replaces its part
-of the JSON, so a run that was cut short goes on with --only. The dense side is the fastest of eager, channels-last and
-torch.compile, batch norms folded; beside it stand torch's CSR and BSR matrices and, for ResNet18, Torch-Pruning's net
-of fewer channels at the same multiply-adds. Weights are random: no time depends on them. One design covers each layer,
-but in the sections whole and cells, which have copies of one wherever there is room. All sides keep the memory that
-they free: else the time of large batches is that of the system, which clears pages for each answer anew.
+Sections: linear, mlp, resnet18-cifar, resnet18-imagenet, whole, backward, backward-16, density, cells, floor. Each
+replaces its part of the JSON, so a run that was cut short goes on with --only. Where the processor has no instructions
+for bfloat16 leave backward-16 out: a pass takes minutes there. The dense side is the fastest of eager, channels-last
+and torch.compile, batch norms folded; beside it stand torch's CSR and BSR matrices and, for ResNet18, Torch-Pruning's
+net of fewer channels at the same multiply-adds. Weights are random: no time depends on them. One design covers each
+layer, but in the sections whole and cells, which have copies of one wherever there is room. All sides keep the memory
+that they free: else the time of large batches is that of the system, which clears pages for each answer anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import copy
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -169,8 +171,8 @@ def whole(seconds: float) -> dict[str, object]:
     return results
 
 
-def backward(seconds: float) -> dict[str, object]:
-    """A forward and backward pass of ResNet18 (CIFAR stem) at batch 32, in 32 bits and in 16 where torch may."""
+def backward(seconds: float, *, short: bool = False) -> dict[str, object]:
+    """A forward and backward pass of ResNet18 (CIFAR stem) at batch 32, in 32 bits or, where torch may, in 16."""
     dense = build("resnet18", num_classes=10, input_shape=(3, 32, 32))
     sparse = prune_(
         copy.deepcopy(dense), plan(dense, torch.zeros(1, 3, 32, 32), density=DENSITY, fit=False, cells=False)
@@ -184,23 +186,17 @@ def backward(seconds: float) -> dict[str, object]:
     }
     x, labels = torch.randn(32, 3, 32, 32), torch.randint(10, (32,))
     turned = x.to(memory_format=torch.channels_last)
-    kept = share(sparse, dense, (3, 32, 32))
 
-    def step(model: nn.Module, images: torch.Tensor, short: bool) -> None:
+    def step(model: nn.Module, images: torch.Tensor) -> None:
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=short):
             loss = F.cross_entropy(model(images).float(), labels)
         loss.backward()
 
-    results = {}
-    for precision, short in (("float32", False), ("bfloat16", True)):
-        # `train` lays 16-bit images out channels-last, for every net.
-        sides = {
-            name: partial(step, net, turned if short or name == "channels-last" else x, short)
-            for name, net in forms.items()
-        }
-        results[f"resnet18 (CIFAR), batch 32, {precision}"] = told(sides, 5 * seconds, ("reference", "vector"), kept)
-    return results
+    # `train` lays 16-bit images out channels-last, for every net.
+    sides = {name: partial(step, net, turned if short or name == "channels-last" else x) for name, net in forms.items()}
+    precision, kept = "bfloat16" if short else "float32", share(sparse, dense, (3, 32, 32))
+    return {f"resnet18 (CIFAR), batch 32, {precision}": told(sides, 5 * seconds, ("reference", "vector"), kept)}
 
 
 def density(seconds: float) -> dict[str, object]:
@@ -237,6 +233,7 @@ SECTIONS: dict[str, Callable[[float], dict[str, object]]] = {
     "resnet18-cifar": resnet18_cifar,
     "resnet18-imagenet": resnet18_imagenet,
     "backward": backward,
+    "backward-16": partial(backward, short=True),
     "density": density,
     "whole": whole,
     "cells": cells,
@@ -379,9 +376,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="Sparse (CSR|BSR|invariant)")
     for name in arguments.only:
         print(name, flush=True)
-        inference = torch.no_grad() if name != "backward" else torch.enable_grad()
+        inference = torch.enable_grad() if name.startswith("backward") else torch.no_grad()
         with inference:
-            section = {"machine": machine(), "results": SECTIONS[name](arguments.seconds)}
+            results = SECTIONS[name](arguments.seconds)
+        section = {"command": shlex.join(["python", *sys.argv]), "machine": machine(), "results": results}
         result = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
         result |= {"command": "python benchmarks/speed.py", name: section}
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,7 @@ _ABLATION = {
     "random as it falls": "random, neither permutation nor repair",
 }
 _TRAINING = ("epochs", "lr", "calibration")
+_PRECISION = {"mlp": "32-true", "resnet18": "bf16-mixed"}
 
 
 def accuracy(folder: Path) -> Iterator[str]:
@@ -66,6 +67,11 @@ def accuracy(folder: Path) -> Iterator[str]:
         yield "`--epochs {} --lr {} --calibration {}`: fine-tuning, its peak rate, images to fit and repair by.".format(
             *told
         )
+        usual = _PRECISION[model]
+        others = dict.fromkeys(run["method"] for run in mine if run.get("precision", usual) != usual)
+        if others:
+            yield ""
+            yield f"Not trained in {usual}, as the rest, but as their commands in the JSON say: {', '.join(others)}."
         yield ""
         yield from _table("method", mine, {name: name for name in dict.fromkeys(run["method"] for run in mine)})
         yield ""

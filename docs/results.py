@@ -22,6 +22,7 @@ _SECTIONS = {
     "resnet18-imagenet": "ResNet18, ImageNet stem",
     "whole": "ResNet18, 12.5 % of all its FLOPs",
     "backward": "forward and backward",
+    "backward-16": "the same in 16 bits",
     "cells": "in cells",
 }
 _ASKED = {
@@ -136,20 +137,7 @@ def _speed(folder: Path) -> Iterator[str]:
     yield ""
     yield f"`{data['command']}`"
     yield ""
-    rows = []
-    for name, title in _SECTIONS.items():
-        asked = iter(_ASKED.get(name, ()))
-        for case, result in data[name]["results"].items():
-            dense = result["ratio"] * result["ms"][result["best"]]
-            others = [
-                f"{dense / result['ms'][side]:.2f}" if side in result["ms"] else ""
-                for side in ("CSR", "BSR", "fewer channels")
-            ]
-            ms = f"{dense:.2f}", f"{result['ms'][result['best']]:.2f}"
-            told = f"**{result['ratio']:.2f}**", str(next(asked, "")), f"{1 / result['share']:.1f}"
-            rows.append((title, case, *ms, *told, *others))
-    header = "", "case", "dense, ms", "iddl, ms", "times faster", "asked", "ideal", "CSR", "BSR", "fewer channels"
-    yield from table(header, rows)
+    yield from _speed_table(data)
     yield ""
     yield f"![Speed-up against density]({_density_plot(data['density']['results'])})"
     yield ""
@@ -164,6 +152,32 @@ def _speed(folder: Path) -> Iterator[str]:
     yield from table(("", "case", "sparse layers", "dense layers", "the rest"), rows)
     yield ""
     yield from _floor(data["floor"]["results"])
+    yield ""
+    narrow = _read(folder / "speed-avx2.json")
+    one = narrow["backward"]
+    yield "All that was on a processor with vectors of 512 bits. On one with vectors of 256"
+    yield f"({one['machine']['processor']}, {one['machine']['cores']} cores):"
+    yield ""
+    yield f"`{one['command']}`"
+    yield ""
+    yield from _speed_table(narrow)
+
+
+def _speed_table(data: dict[str, Any]) -> Iterator[str]:
+    rows = []
+    for name, title in _SECTIONS.items():
+        asked = iter(_ASKED.get(name, ()))
+        for case, result in data.get(name, {"results": {}})["results"].items():
+            dense = result["ratio"] * result["ms"][result["best"]]
+            others = [
+                f"{dense / result['ms'][side]:.2f}" if side in result["ms"] else ""
+                for side in ("CSR", "BSR", "fewer channels")
+            ]
+            ms = f"{dense:.2f}", f"{result['ms'][result['best']]:.2f}"
+            told = f"**{result['ratio']:.2f}**", str(next(asked, "")), f"{1 / result['share']:.1f}"
+            rows.append((title, case, *ms, *told, *others))
+    header = "", "case", "dense, ms", "iddl, ms", "times faster", "asked", "ideal", "CSR", "BSR", "fewer channels"
+    yield from table(header, rows)
 
 
 def _floor(results: dict[str, Any]) -> Iterator[str]:
