@@ -24,7 +24,7 @@ Permutations = npt.NDArray[np.int64]
 _LARGEST = 200_000
 _FACTOR = re.compile(r"(Z|GF)\(?(\d+)")
 _PRODUCT = r"(?:Z\d+|GF\(\d+\))(?:x(?:Z\d+|GF\(\d+\)))*"
-_MULTIPLIERS = r"[\d,]+|(?:\([\d,]+\))+"
+_MULTIPLIERS = r"\d+(?:,\d+)*|(?:\(\d+(?:,\d+)*\))+"
 _SEMIREGULAR = re.compile(rf"(?:(\d+)\*)?({_PRODUCT})(?::({_MULTIPLIERS})(c\d*)?)?(?:\+(\d*)inf)?")
 _ORBITS = re.compile(r"Z(\d+)(?::(\d+))? on (.+)")
 _ORBIT = re.compile(r"(?:(\d+)\*)?(\d+)(?:c(\d+))?")
@@ -187,7 +187,8 @@ def named_group(name: str) -> PermutationGroup:
     fixed = 0 if infinity is None else int(infinity or 1)
     factors = [_Factor(kind, int(n)) for kind, n in _FACTOR.findall(product)]
     group = AbelianGroup(tuple(modulus for factor in factors for modulus in factor.group.moduli))
-    actions = [_multiplication(factors, row) for row in _multipliers(name, factors, multipliers or "")]
+    rows = _multipliers(name, factors, multipliers) if multipliers else []
+    actions = [_multiplication(factors, row) for row in rows]
     return _semiregular(name, group, actions, number, cycled, fixed)
 
 
@@ -216,17 +217,17 @@ class _Factor(NamedTuple):
 def _multipliers(name: str, factors: list[_Factor], text: str) -> list[list[int]]:
     """One number for each factor: as written in brackets, or the same for all."""
     if text.startswith("("):
-        rows = [row.split(",") for row in text[1:-1].split(")(")]
-    else:
-        rows = [[number] * len(factors) for number in text.split(",") if number]
-        if rows and len({factor.kind for factor in factors}) > 1:
-            raise InvalidParameters(f"Multipliers of such a product must be written as in GF(16)xZ7:(5,1), not {name}.")
-    if any(len(row) != len(factors) or not all(row) for row in rows):
-        raise InvalidParameters(f"A multiplier must have one number for each of the {len(factors)} factors: {name}.")
-    return [[int(number) for number in row] for row in rows]
+        rows = [[int(number) for number in row.split(",")] for row in text[1:-1].split(")(")]
+        if any(len(row) != len(factors) for row in rows):
+            raise InvalidParameters(f"A multiplier must have one number for each of {len(factors)} factors: {name}.")
+        return rows
+    if len({factor.kind for factor in factors}) > 1:
+        raise InvalidParameters(f"Multipliers of such a product must be written as in GF(16)xZ7:(5,1), not {name}.")
+    return [[int(number)] * len(factors) for number in text.split(",")]
 
 
 def _multiplication(factors: list[_Factor], numbers: list[int]) -> Permutations:
+    """What a multiplier does to the elements of the product, the first factor fastest."""
     image, radix = np.zeros(1, dtype=np.int64), 1
     for factor, number in zip(factors, numbers, strict=True):
         image = (image + radix * factor.multiplied(number)[:, None]).ravel()

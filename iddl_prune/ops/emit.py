@@ -143,12 +143,7 @@ class Emitter:
             return b.bitcast(bits, self.mask)
         # Without mask registers a bitcast takes the bits apart one by one.
         each = _integers([1 << lane for lane in range(lanes())])
-        spread = b.shuffle_vector(
-            b.insert_element(ir.Constant(each.type, ir.Undefined), b.zext(bits, SMALL), _int(0)),
-            ir.Constant(each.type, ir.Undefined),
-            _integers([0] * lanes()),
-        )
-        return b.icmp_signed("==", b.and_(spread, each), each)
+        return b.icmp_signed("==", b.and_(self.spread(b.zext(bits, SMALL)), each), each)
 
     def scalar(self, address: ir.Value) -> ir.Value:
         """One float."""
@@ -175,11 +170,8 @@ class Emitter:
 
     def lanes_before(self, count: ir.Value) -> ir.Value:
         """The first `count` lanes."""
-        type_ = ir.VectorType(INDEX, lanes())
-        undefined = ir.Constant(type_, ir.Undefined)
-        first = self.builder.insert_element(undefined, count, ir.Constant(SMALL, 0))
-        counts = self.builder.shuffle_vector(first, undefined, _integers([0] * lanes()))
-        return self.builder.icmp_signed("<", ir.Constant(type_, list(range(lanes()))), counts)
+        numbers = ir.Constant(ir.VectorType(INDEX, lanes()), list(range(lanes())))
+        return self.builder.icmp_signed("<", numbers, self.spread(count))
 
     def places(self, table: ir.Value, place: ir.Value, mask: ir.Value) -> ir.Value:
         """A vector of the 32-bit integers of a table."""
@@ -201,9 +193,9 @@ class Emitter:
         return ir.Constant(self.vector, [0.0] * lanes())
 
     def spread(self, value: ir.Value) -> ir.Value:
-        """A float in every lane."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, value, ir.Constant(SMALL, 0))
+        """A number in every lane."""
+        undefined = ir.Constant(ir.VectorType(value.type, lanes()), ir.Undefined)
+        first = self.builder.insert_element(undefined, value, _int(0))
         return self.builder.shuffle_vector(first, undefined, _integers([0] * lanes()))
 
     def both(self, mask: ir.Value, bit: ir.Value) -> ir.Value:

@@ -115,6 +115,8 @@ def test_elements_are_a_group():
         "GF(4)xZ7:(3,1",
         "GF(4)xZ7:(3,)",
         "Z5:0",
+        "Z7:,",
+        "Z7:2,",
     ],
 )
 def test_bad_names_are_refused(name):
