@@ -51,7 +51,7 @@ class Unions:
             few += range(len(blocks), len(blocks) + min(len(different), _FOR_FIVE // len(self.stabilizers) + 1))
             blocks += [(t, union) for union in unions[different]]
             sums.append(covers[different])
-        chosen = _adding_up(np.concatenate(sums), np.array(few), lam * int(weights.sum()))
+        chosen = _adding_up(np.concatenate(sums), np.array(few, dtype=np.int64), lam * int(weights.sum()))
         base_blocks = []
         for t, union in (blocks[i] for i in chosen):
             block = sorted(x for s in union if s >= 0 for x in self.stabilizers[t].unions[s])

@@ -67,7 +67,8 @@ def test_unions_of_orbits_make_designs(v_k_lam, group, number):
 
 
 @pytest.mark.parametrize(
-    ("k", "v_lam"), [(9, (117, 2)), (10, (55, 4)), (10, (100, 3)), (14, (42, 13)), (16, (49, 5)), (16, (56, 6))]
+    ("k", "v_lam"),
+    [(9, (117, 2)), (10, (55, 4)), (10, (100, 3)), (14, (42, 13)), (15, (57, 10)), (16, (49, 5)), (16, (56, 6))],
 )
 def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
     entry = entries(k)[v_lam]
@@ -79,6 +80,12 @@ def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
 @pytest.mark.parametrize("method", ["completion", "unions"])
 def test_no_union_is_found_out_at_once(method):
     assert search(Parameters(9, 4, 3), "PSL(2,8)", method=method).exhausted
+
+
+def test_unions_none_of_which_fits_find_nothing():
+    result = search(Parameters(85, 7, 1), "Z85:18", method="unions", time_limit=0.1)
+    assert not result.found
+    assert not result.exhausted
 
 
 @pytest.mark.parametrize(
