@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
 from functools import cache
 from itertools import combinations, combinations_with_replacement
@@ -282,11 +283,16 @@ def test_layouts_have_the_right_number_of_blocks(p):
 
 def test_ctrl_c_reaches_a_search_while_it_solves(tmp_path):
     state, (p, group) = tmp_path / "state.json", (Parameters(71, 21, 6), "Z7:2 on 2*7c3 + 4*7 + 1")
-    alarm = threading.Timer(6, os.kill, (os.getpid(), signal.SIGINT))
-    alarm.start()
+
+    def after_a_round():
+        while not state.exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=after_a_round, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        search(p, group, method="orbitals", time_limit=40, state=state)
-    alarm.join()
+        search(p, group, method="orbitals", time_limit=120, state=state)
     assert json.loads(state.read_text())["rounds"] > 0
 
 
