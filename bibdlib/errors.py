@@ -63,3 +63,10 @@ def as_integer(name: str, value: object, minimum: int, maximum: int | None = Non
     if maximum is not None and number > maximum:
         raise InvalidParameters(f"Argument '{name}' must be at most {maximum}, not {number}.")
     return number
+
+
+def as_seconds(name: str, value: float) -> float:
+    """Return `value`, a time in seconds, or raise InvalidParameters if it is less than none."""
+    if not value >= 0:
+        raise InvalidParameters(f"Argument '{name}' must be at least 0 seconds, not {value}.")
+    return value

@@ -88,6 +88,8 @@ def load(path: str | Path, format: str | None = None) -> Design:
             raise
         raise InvalidParameters(f"File '{path}' must hold a design as {name}: {error}.") from error
     blocks = _blocks(rows)
+    if not blocks.size:
+        raise InvalidParameters(f"File '{path}' must hold a design as {name}, not no blocks at all.")
     try:
         return Design.from_blocks(blocks) if parameters is None else Design(parameters, blocks)
     except InvalidParameters as error:

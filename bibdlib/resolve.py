@@ -10,6 +10,7 @@ import numpy.typing as npt
 from bibdlib.constructions.kirkman import kirkman_classes
 from bibdlib.cp_sat import solve
 from bibdlib.design import Design
+from bibdlib.errors import as_seconds
 from bibdlib.extras import load
 from bibdlib.fields import finite_field
 from bibdlib.numbers import prime_power
@@ -71,11 +72,14 @@ def resolution(design: Design, *, time_limit: float = 60) -> Classes | None:
 
     Raises
     ------
+    InvalidParameters
+        If `time_limit` is negative.
     TimeoutError
         If the search ends without an answer.
     MissingExtra
         If a search is needed and OR-tools is not installed.
     """
+    time_limit = as_seconds("time_limit", time_limit)
     if unresolvable(design.parameters) is not None:
         return None
     if design.parameters.is_complete:
@@ -134,7 +138,7 @@ def _kirkman(design: Design) -> npt.NDArray[np.integer] | None:
 
 def _searched(design: Design, time_limit: float) -> Classes | None:
     """Deal the blocks into classes by constraint programming; the blocks through point 0 open one class each."""
-    if time_limit <= 0:
+    if not time_limit:
         raise TimeoutError(f"No resolution of {design} is known from its construction, and no search was allowed.")
     cp_model = load("ortools.sat.python.cp_model", "search")
     model = cp_model.CpModel()

@@ -42,10 +42,10 @@ def search_command(
     if group is None and state is not None:
         raise InvalidParameters("Option '--state' needs '--group': a state is that of one group.")
     for prescribed in ladder(p) if group is None else [group]:
-        acting = None if on_blocks is None else _group(on_blocks)
+        acting = None if on_blocks is None else _group("--on-blocks", on_blocks)
         result = search(
             p,
-            _group(prescribed),
+            _group("--group", prescribed),
             method=method,
             on_blocks=acting,
             seed=seed,
@@ -62,12 +62,12 @@ def search_command(
     raise typer.Exit(_UNKNOWN)
 
 
-def _group(name: str) -> PermutationGroup:
+def _group(option: str, name: str) -> PermutationGroup:
     if not name.endswith(".json"):
         return named_group(name)
     try:
         return permutation_group(json.loads(Path(name).read_text(encoding="utf-8")))
     except ValueError as error:
         raise InvalidParameters(
-            f"Option '--group' must name a JSON file of permutations, not {name}: {error}"
+            f"Option '{option}' must name a JSON file of permutations, not {name}: {error}"
         ) from error

@@ -82,8 +82,6 @@ class OrbitalIncidence:
         self, parameters: Parameters, group: PermutationGroup, seed: int, on_blocks: PermutationGroup | None = None
     ) -> None:
         blocks = group if on_blocks is None else on_blocks
-        if blocks.v != parameters.b:
-            raise InvalidParameters(f"The group must permute b = {parameters.b} blocks, not {blocks.v}.")
         self.parameters, self.group, self.seed = parameters, group, seed
         self.labels = orbitals(group, blocks)
         self.blocks = blocks

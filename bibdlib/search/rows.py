@@ -14,7 +14,6 @@ from math import comb, prod
 import numpy as np
 import numpy.typing as npt
 
-from bibdlib.errors import InvalidParameters
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, permutation_group
 from bibdlib.search.orbitals import base_blocks_of, paired_generators
@@ -56,8 +55,6 @@ class Rows:
         self.parameters, self.group, self.seed = parameters, group, seed
         self.blocks = group if on_blocks is None else on_blocks
         self.dual = on_blocks is None
-        if self.blocks.v != parameters.b:
-            raise InvalidParameters(f"The group must permute b = {parameters.b} blocks, not {self.blocks.v}.")
         v = parameters.v
         elements = permutation_group(paired_generators(group, self.blocks)).elements
         self.on_points, self.on_blocks = elements[:, :v], elements[:, v:] - v

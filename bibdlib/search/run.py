@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bibdlib.design import Design
-from bibdlib.errors import InvalidParameters, as_integer
+from bibdlib.errors import InvalidParameters, as_integer, as_seconds
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, named_group
 from bibdlib.search.annealing import Annealing
@@ -163,8 +163,8 @@ def search(
     Raises
     ------
     InvalidParameters
-        If the group acts on another number of points, the parameters are not admissible, the method is unknown,
-        the orbits are too many, or `state` holds another search.
+        If a group acts on another number of points or blocks, the parameters are not admissible, the method is
+        unknown, `time_limit` is negative, the orbits are too many, or `state` holds another search.
     """
     acting = named_group(group) if isinstance(group, str) else group
     seed = as_integer("seed", seed, 0)
@@ -177,6 +177,11 @@ def search(
     on_blocks = named_group(on_blocks) if isinstance(on_blocks, str) else on_blocks
     if on_blocks is not None and method not in ("orbitals", "rows"):
         raise InvalidParameters(f"Argument 'on_blocks' is for the methods 'orbitals' and 'rows', not {method!r}.")
+    if on_blocks is not None and on_blocks.v != parameters.b:
+        raise InvalidParameters(f"Argument 'on_blocks' must act on b = {parameters.b} blocks, not {on_blocks.v}.")
+    if on_blocks is None and method in ("orbitals", "rows") and parameters.b != parameters.v:
+        raise InvalidParameters(f"Argument 'on_blocks' must be given for {method!r}: {parameters} is not symmetric.")
+    time_limit = as_seconds("time_limit", time_limit)
     result = SearchResult(parameters, acting, method, seed, on_blocks=on_blocks, time_limit=time_limit)
     if state is not None and Path(state).exists():
         result = _load(result, Path(state))

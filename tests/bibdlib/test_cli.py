@@ -131,7 +131,7 @@ def test_bad_use_is_one_clear_line(bibd, tmp_path, monkeypatch, arguments, messa
         ("a.json", "[1, 2]", 2, "must hold a design as json"),
         ("a.json", "{", 2, "must hold a design as json"),
         ("a.txt", "zero one\n", 2, "must hold a design as text"),
-        ("a.txt", "", 1, "shape"),
+        ("a.txt", "", 2, "must hold a design as text, not no blocks"),
         ("a.npy", "no npy", 2, "must hold a design as npy"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from bibdlib import Design, Parameters, construct
 from bibdlib.constructions.finite_geometry import affine_geometry, affine_plane, projective_geometry, projective_plane
 from bibdlib.constructions.kirkman import kirkman_triple_system
+from bibdlib.errors import InvalidParameters
 from bibdlib.resolve import is_resolution, resolution, unresolvable
 
 KNOWN = [
@@ -59,6 +60,8 @@ def test_what_cannot_be_resolved_is_none():
 def test_a_search_that_may_not_run_says_so():
     with pytest.raises(TimeoutError, match="v=15"):
         resolution(projective_geometry(3, 2, 1), time_limit=0)
+    with pytest.raises(InvalidParameters, match="'time_limit' must be at least 0 seconds, not -1"):
+        resolution(projective_geometry(3, 2, 1), time_limit=-1)
 
 
 def test_what_is_no_resolution_is_told():

@@ -206,8 +206,10 @@ def test_an_orbit_matrix_satisfies_the_equations():
 
 @pytest.mark.parametrize("method", ["orbitals", "rows"])
 def test_the_action_on_blocks_must_fit(method):
-    with pytest.raises(InvalidParameters, match="must permute b = 12 blocks, not 9"):
+    with pytest.raises(InvalidParameters, match=r"'on_blocks' must be given for .*: \(9, 3, 1\) is not symmetric"):
         search(Parameters(9, 3, 1), "Z9", method=method)
+    with pytest.raises(InvalidParameters, match="'on_blocks' must act on b = 12 blocks, not 9"):
+        search(Parameters(9, 3, 1), "3*Z3", method=method, on_blocks="3*Z3")
     with pytest.raises(InvalidParameters, match="as many generators, not 1 and 2"):
         search(Parameters(9, 3, 1), "3*Z3", method=method, on_blocks="4*Z3:2")
     with pytest.raises(InvalidParameters, match="for the methods 'orbitals' and 'rows', not 'annealing'"):
@@ -358,6 +360,8 @@ def test_bad_arguments_are_named():
         ({"group": "Z12"}, "'group' must act on v = 13"),
         ({"group": "Z13", "method": "magic"}, "'method'"),
         ({"group": "Z13", "seed": -1}, "'seed'"),
+        ({"group": "Z13", "time_limit": -1}, "'time_limit' must be at least 0 seconds"),
+        ({"group": "Z13", "time_limit": float("nan")}, "'time_limit' must be at least 0 seconds"),
     ]:
         with pytest.raises(InvalidParameters, match=match):
             search(p, **arguments)
@@ -383,7 +387,10 @@ def test_the_command_prints_an_entry(capsys, tmp_path):
     file.write_text(json.dumps([[*range(1, 13), 0]]))
     assert main(["search", "13", "4", "1", "--group", str(file)]) == 0
     file.write_text("oops")
-    assert main(["search", "13", "4", "1", "--group", str(file)]) == 2
+    capsys.readouterr()
+    for option in ("--group", "--on-blocks"):
+        assert main(["search", "13", "4", "1", "--group", "Z13", option, str(file)]) == 2
+        assert f"Option '{option}' must name a JSON file of permutations" in capsys.readouterr().err
     assert main(["search", "13", "4", "1", "--state", "x"]) == 2
 
 
