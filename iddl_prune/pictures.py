@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from iddl_prune.files import write_whole
 from iddl_prune.pattern import SparsePattern
@@ -46,16 +47,18 @@ def draw_accuracy(outcomes: Mapping[str, Outcome], axes: Axes) -> Axes:
         else:
             axes.axhline(100 * outcome.before, linestyle="--", color="grey", label=name)
     axes.set(xlabel="epoch", ylabel="test accuracy, %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return axes
 
 
 def draw_weights(outcomes: Mapping[str, Outcome], axes: Axes) -> Axes:
     """Final accuracy in percent against the number of weights."""
-    for name, outcome in outcomes.items():
+    # A design and its control keep as many weights: one mark must not hide the other.
+    for marker, (name, outcome) in zip(cycle("ox+"), outcomes.items(), strict=False):
         m = outcome.measurement
         if m.accuracy is not None:
-            axes.scatter(m.weights, 100 * m.accuracy, label=name)
+            axes.scatter(m.weights, 100 * m.accuracy, marker=marker, s=60, label=name)
     axes.set(xlabel="weights", ylabel="test accuracy, %", xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter())
