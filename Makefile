@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/iddl-prune resnet18 --design bibd $(DEMO_ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
