@@ -64,9 +64,9 @@ def anneal(
     for i in range(len(width)):
         for a in range(width[i]):
             inside[i, blocks[i, a]] = True
-    cost = 0
-    for j in range(len(covered)):
-        cost += (covered[j] - lam) ** 2
+    excess = covered - lam
+    changed = np.empty_like(excess)
+    cost = _sum_of_squares(excess)
     best = cost
     best_blocks = blocks.copy()
     temperature = hot
@@ -83,43 +83,35 @@ def anneal(
         new = pools[pool_start[pool] + np.random.randint(pool_start[pool + 1] - pool_start[pool])]  # noqa: NPY002
         if inside[i, new]:
             continue
-        m = number[t]
-        change = 0
-        base = first[t] + old * m
+        leaving = first[t] + old * number[t]
+        joining = first[t] + new * number[t]
+        for j in range(len(excess)):
+            changed[j] = excess[j]
         for c in range(width[i]):
-            other = blocks[i, c]
-            for e in range(starts[base + other], starts[base + other + 1]):
-                j = orbits[e]
-                delta = amounts[e]
-                change += delta * (delta - 2 * (covered[j] - lam))
-                covered[j] -= delta
-        blocks[i, a] = new
-        base = first[t] + new * m
-        for c in range(width[i]):
-            other = blocks[i, c]
-            for e in range(starts[base + other], starts[base + other + 1]):
-                j = orbits[e]
-                delta = amounts[e]
-                change += delta * (delta + 2 * (covered[j] - lam))
-                covered[j] += delta
+            other = leaving + blocks[i, c]
+            for e in range(starts[other], starts[other + 1]):
+                changed[orbits[e]] -= amounts[e]
+            other = joining + (blocks[i, c] if c != a else new)
+            for e in range(starts[other], starts[other + 1]):
+                changed[orbits[e]] += amounts[e]
+        change = _sum_of_squares(changed) - cost
         if change <= 0 or np.random.random() < np.exp(-change / temperature):  # noqa: NPY002
             inside[i, old] = False
             inside[i, new] = True
+            blocks[i, a] = new
+            excess, changed = changed, excess
             cost += change
             if cost < best:
                 best = cost
                 best_blocks[:] = blocks
                 if best == 0:
                     break
-            continue
-        for c in range(width[i]):
-            other = blocks[i, c]
-            for e in range(starts[base + other], starts[base + other + 1]):
-                covered[orbits[e]] -= amounts[e]
-        blocks[i, a] = old
-        base = first[t] + old * m
-        for c in range(width[i]):
-            other = blocks[i, c]
-            for e in range(starts[base + other], starts[base + other + 1]):
-                covered[orbits[e]] += amounts[e]
     return best, best_blocks
+
+
+@njit(cache=True)
+def _sum_of_squares(values: Integers) -> int:
+    total = 0
+    for value in values:
+        total += value * value
+    return total
