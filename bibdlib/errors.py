@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,8 +66,11 @@ def as_integer(name: str, value: object, minimum: int, maximum: int | None = Non
     return number
 
 
-def as_seconds(name: str, value: float) -> float:
-    """Return `value`, a time in seconds, or raise InvalidParameters if it is less than none."""
-    if not value >= 0:
+def as_seconds(name: str, value: object) -> float:
+    """Return `value`, a time in seconds, or raise InvalidParameters if it is no real number or less than none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidParameters(f"Argument '{name}' must be a number of seconds, not {value!r}.")
+    seconds = float(value)
+    if not seconds >= 0:
         raise InvalidParameters(f"Argument '{name}' must be at least 0 seconds, not {value}.")
-    return value
+    return seconds

@@ -361,6 +361,7 @@ def test_bad_arguments_are_named():
         ({"group": "Z13", "method": "magic"}, "'method'"),
         ({"group": "Z13", "seed": -1}, "'seed'"),
         ({"group": "Z13", "time_limit": -1}, "'time_limit' must be at least 0 seconds"),
+        ({"group": "Z13", "time_limit": "soon"}, "'time_limit' must be a number of seconds, not 'soon'"),
         ({"group": "Z13", "time_limit": float("nan")}, "'time_limit' must be at least 0 seconds"),
     ]:
         with pytest.raises(InvalidParameters, match=match):
