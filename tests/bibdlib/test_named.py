@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bibdlib import Design, InvalidParameters, Parameters, difference_families, difference_sets, find
 from bibdlib.constructions import CONSTRUCTIONS
 from bibdlib.constructions.finite_geometry import affine_geometry, affine_plane, projective_geometry, projective_plane
+from bibdlib.constructions.planes_and_classes import shrikhande_singhi_design
 from bibdlib.constructions.triple_systems import (
     bose_triple_system,
     netto_triple_system,
@@ -41,6 +42,11 @@ FAMILIES = [
 def test_planes(q):
     assert projective_plane(q).parameters == Parameters(q * q + q + 1, q + 1, 1)
     assert affine_plane(q).parameters == Parameters(q * q, q, 1)
+
+
+@pytest.mark.parametrize("m", [3, 4, 6, 9])
+def test_planar_difference_set_and_classes(m):
+    assert shrikhande_singhi_design(m).parameters == Parameters(m**3 + m + 1, m * m + 1, m)
 
 
 def gaussian(n: int, d: int, q: int) -> int:
@@ -86,6 +92,8 @@ def test_spaces_are_recognised_with_their_witness(name, data):
         (lambda: projective_plane(7.0), "'q' must be an integer"),
         (lambda: projective_geometry(3, 2, 3), "'d' must be at most 2, not 3"),
         (lambda: affine_geometry(1, 2, 1), "'n' must be at least 2"),
+        (lambda: shrikhande_singhi_design(5), r"m\^2 - m \+ 1 prime, not 5"),
+        (lambda: shrikhande_singhi_design(7), "m - 1 is a prime power"),
         (lambda: bose_triple_system(13), "'v' must be 3 mod 6, not 13 = 1 mod 6"),
         (lambda: skolem_triple_system(9), "'v' must be 1 mod 6"),
         (lambda: netto_triple_system(13), "'q' must be 7 mod 12"),
