@@ -29,7 +29,9 @@ def search_command(
             help="A name such as Z13:3, 2*Z10+inf or PSL(2,7) on {0,1}, or a JSON file of permutations; else a ladder."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="annealing, completion, exact, orbitals, rows, or unions.")] = "annealing",
+    method: Annotated[
+        str, typer.Option(help="annealing, completion, exact, orbitals, rows, subgroups, or unions.")
+    ] = "annealing",
     on_blocks: Annotated[
         str | None, typer.Option(help="For orbitals and rows: the same group on the blocks, as in 5*Z13:3+3inf.")
     ] = None,

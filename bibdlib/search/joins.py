@@ -1,4 +1,4 @@
-"""Loops of the method "unions", compiled: unions drawn at random, and sums met in the middle."""
+"""Loops of the methods "unions" and "subgroups", compiled: unions drawn or listed, and sums met in the middle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["draw_unions", "summands"]
+__all__ = ["draw_unions", "fitting_unions", "summands"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -74,6 +74,74 @@ def draw_unions(
             sums[found] = total
             found += 1
     return unions[:found], sums[:found]
+
+
+@njit(cache=True)
+def fitting_unions(
+    order: Integers,
+    sizes: Integers,
+    starts: Integers,
+    orbits: Integers,
+    amounts: Integers,
+    number: int,
+    k: int,
+    lam: int,
+    most: int,
+    steps: int,
+) -> tuple[Integers, Integers]:
+    """List unions of the orbits of a stabilizer, taken in some order, as `draw_unions` draws them: `most` at most.
+
+    Stops after so many steps. Returns the orbits of each union, shape (n, k) and padded by -1, and how often it covers
+    each of the `number` pair orbits, shape (n, number).
+    """
+    m = len(order)
+    # Whether those from place i on can add up to so many points.
+    reach = np.zeros((m + 1, k + 1), np.bool_)
+    reach[m, 0] = True
+    for i in range(m - 1, -1, -1):
+        size = sizes[order[i]]
+        for n in range(k + 1):
+            reach[i, n] = reach[i + 1, n] or (n >= size and reach[i + 1, n - size])
+    unions = np.full((most, k), -1, np.int64)
+    covers = np.zeros((most, number), np.int64)
+    covered = np.zeros((k + 1, number), np.int64)
+    places = np.zeros(k + 1, np.int64)
+    left = np.full(k + 1, k, np.int64)
+    found = 0
+    depth = 0
+    for _ in range(steps):
+        at = places[depth]
+        if at >= m or not reach[at, left[depth]]:
+            if depth == 0:
+                break
+            depth -= 1
+            places[depth] += 1
+            continue
+        size = sizes[order[at]]
+        fits = size <= left[depth] and reach[at + 1, left[depth] - size]
+        if fits:
+            covered[depth + 1] = covered[depth]
+            for c in range(depth + 1):
+                cell = order[places[c]] * m + order[at]
+                for e in range(starts[cell], starts[cell + 1]):
+                    covered[depth + 1, orbits[e]] += amounts[e]
+                    fits &= covered[depth + 1, orbits[e]] <= lam
+        if not fits:
+            places[depth] += 1
+            continue
+        if size == left[depth]:
+            for c in range(depth + 1):
+                unions[found, c] = order[places[c]]
+            covers[found] = covered[depth + 1]
+            found += 1
+            if found == most:
+                break
+            places[depth] += 1
+            continue
+        left[depth + 1] = left[depth] - size
+        places[depth + 1] = at + 1
+        depth += 1
+    return unions[:found], covers[:found]
 
 
 @njit(cache=True)

@@ -19,6 +19,7 @@ from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
 from bibdlib.search.rows import Rows
+from bibdlib.search.subgroups import Subgroups
 from bibdlib.search.unions import Unions
 from bibdlib.verify import verified
 
@@ -42,6 +43,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "exact": OrbitEquations,
     "orbitals": OrbitalIncidence,
     "rows": Rows,
+    "subgroups": Subgroups,
     "unions": Unions,
 }
 
@@ -146,6 +148,8 @@ def search(
         "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
         matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no
         such numbers exist.
+        "subgroups": base blocks that are unions of orbits of subgroups drawn at random, and CP-SAT for how many times
+        each counts. For groups of about b elements and more; proves nothing.
         "unions": base blocks drawn as unions of orbits of subgroups, at most five of which make a design. For groups
         of about b elements; proves nothing.
     on_blocks

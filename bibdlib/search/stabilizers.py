@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb, log
 
 import numpy as np
 
+from bibdlib.numbers import factorization
 from bibdlib.permutation_groups import PermutationGroup, Permutations, permutation_group
 
-__all__ = ["Stabilizer", "cyclic_stabilizers", "generated_stabilizers"]
+__all__ = ["Stabilizer", "chained_stabilizers", "cyclic_stabilizers", "generated_stabilizers", "unlike"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,22 +111,63 @@ def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
 
 
 def generated_stabilizers(group: PermutationGroup, tries: int = 100) -> list[Stabilizer]:
-    """Some that two random elements generate, the same ones each time, none of them the whole group.
-
-    Of subgroups of the same order whose orbits have the same lengths and pairs, as conjugate ones do, one is kept.
-    """
+    """Some that two random elements generate, the same ones each time, none of them the whole group, see `unlike`."""
     rng = np.random.default_rng(0)
+    pairs = (permutation_group(group.elements[rng.integers(group.order, size=2)]).elements for _ in range(tries))
+    return unlike(_stabilizer(group, elements) for elements in pairs if len(elements) < group.order)
+
+
+def chained_stabilizers(
+    group: PermutationGroup, rng: np.random.Generator, chains: int, most_index: int
+) -> list[Stabilizer]:
+    """Subgroups of at most some index in random chains, each of prime index in the next one, which normalizes it.
+
+    Every soluble subgroup is in such a chain. None is the whole group, see `unlike`.
+    """
+    elements = group.elements
+    weights = rng.integers(1 << 40, size=group.v)
+    keys = elements @ weights
+    inverses = np.argsort(elements, axis=1)
+    found = []
+    for _ in range(chains):
+        subgroup = elements[:1]
+        generators: list[Permutations] = []
+        while True:
+            within = np.sort(subgroup @ weights)
+            normalizes = np.ones(group.order, dtype=bool)
+            for generator in generators:
+                conjugates = np.take_along_axis(elements, generator[inverses], axis=1)
+                normalizes &= np.isin(conjugates @ weights, within)
+            outside = np.nonzero(normalizes & ~np.isin(keys, within))[0]
+            if not len(outside):
+                break
+            powers = [elements[rng.choice(outside)]]
+            while powers[-1] @ weights not in within:
+                powers.append(powers[0][powers[-1]])
+            prime = int(rng.choice([p for p, _ in factorization(len(powers))]))
+            generator = powers[len(powers) // prime - 1]
+            cosets = [subgroup]
+            for _ in range(prime - 1):
+                cosets.append(generator[cosets[-1]])
+            subgroup = np.concatenate(cosets)
+            if len(subgroup) == group.order:
+                break
+            generators.append(generator)
+            if group.order <= most_index * len(subgroup):
+                found.append(_stabilizer(group, subgroup))
+    return unlike(found)
+
+
+def unlike(stabilizers: Iterable[Stabilizer]) -> list[Stabilizer]:
+    """One of those of the same order whose orbits have the same lengths and pairs, as conjugate ones do."""
     kept: dict[object, Stabilizer] = {}
-    for _ in range(tries):
-        elements = permutation_group(group.elements[rng.integers(group.order, size=2)]).elements
-        if len(elements) < group.order:
-            s = _stabilizer(group, elements)
-            m = len(s.unions)
-            within = [slice(*s.starts[i * (m + 1) :][:2]) for i in range(m)]
-            alike = sorted(
-                (len(u), s.orbits[w].tolist(), s.amounts[w].tolist()) for u, w in zip(s.unions, within, strict=True)
-            )
-            kept.setdefault(repr((s.order, alike)), s)
+    for s in stabilizers:
+        m = len(s.unions)
+        within = [slice(*s.starts[i * (m + 1) :][:2]) for i in range(m)]
+        alike = sorted(
+            (len(u), s.orbits[w].tolist(), s.amounts[w].tolist()) for u, w in zip(s.unions, within, strict=True)
+        )
+        kept.setdefault(repr((s.order, alike)), s)
     return list(kept.values())
 
 

@@ -27,9 +27,10 @@ from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, rows, search, subset_orbits
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.completion import complete
+from bibdlib.search.joins import fitting_unions
 from bibdlib.search.orbitals import orbitals
 from bibdlib.search.rows import Rows
-from bibdlib.search.stabilizers import cyclic_stabilizers, generated_stabilizers
+from bibdlib.search.stabilizers import chained_stabilizers, cyclic_stabilizers, generated_stabilizers
 from bibdlib.search.tactical import decomposition
 
 pytest.importorskip("ortools", reason="OR-tools is an extra")
@@ -68,8 +69,31 @@ def test_unions_of_orbits_make_designs(v_k_lam, group, number):
 
 
 @pytest.mark.parametrize(
+    ("v_k_lam", "group"),
+    [
+        ((10, 4, 2), "<(0,1,2,3,4),(0,1)> on {0,1}"),
+        ((28, 12, 11), "PGL(2,7) on {0,1}"),
+        ((100, 10, 2), "PGammaL(2,9) on (0)+(0,1)"),
+    ],
+)
+def test_base_blocks_that_subgroups_fix_make_designs(v_k_lam, group):
+    result = search(Parameters(*v_k_lam), group, method="subgroups")
+    assert verify(result.design())
+    assert search(Parameters(*v_k_lam), group, method="subgroups").base_blocks == result.base_blocks
+
+
+@pytest.mark.parametrize(
     ("k", "v_lam"),
-    [(9, (117, 2)), (10, (55, 4)), (10, (100, 3)), (14, (42, 13)), (15, (57, 10)), (16, (49, 5)), (16, (56, 6))],
+    [
+        (9, (117, 2)),
+        (10, (46, 7)),
+        (10, (55, 4)),
+        (10, (100, 3)),
+        (14, (42, 13)),
+        (15, (57, 10)),
+        (16, (49, 5)),
+        (16, (56, 6)),
+    ],
 )
 def test_the_command_of_an_entry_finds_it_again(capsys, k, v_lam):
     entry = entries(k)[v_lam]
@@ -253,7 +277,8 @@ def test_subset_orbits_are_those_of_brute_force(name, k):
 @cache
 def _stabilizers(name):
     group = named_group(name)
-    return cyclic_stabilizers(group) + generated_stabilizers(group)
+    chained = chained_stabilizers(group, np.random.default_rng(0), 20, group.order)
+    return cyclic_stabilizers(group) + generated_stabilizers(group) + chained
 
 
 @given(st.sampled_from(["Z12", "Z7:2", "2*Z6+inf", "3*Z7:2c", "GF(9):4", "Z15:4"]), st.data())
@@ -274,6 +299,27 @@ def test_a_stabilizer_counts_the_pairs_of_its_unions(name, data):
     for developed in orbit:
         np.add.at(expected, [group.pair_orbits[pair] for pair in combinations(developed, 2)], times)
     assert (covered * group.pair_orbit_lengths == expected).all()
+
+
+def test_chains_reach_every_soluble_subgroup():
+    """Of S5 on points and pairs all proper ones but A5 and 1, up to conjugates; C6 has the orbits of another one."""
+    group = named_group("<(0,1,2,3,4),(0,1)> on (0)+{0,1}")
+    chained = chained_stabilizers(group, np.random.default_rng(0), 200, 60)
+    assert sorted(s.order for s in chained) == [2, 2, 3, 4, 4, 4, 5, 6, 6, 8, 10, 12, 12, 20, 24]
+    assert all(s.index <= 12 for s in chained_stabilizers(group, np.random.default_rng(0), 50, 12))
+
+
+def test_all_unions_that_fit_are_listed():
+    group = named_group("Z7:2")
+    trivial = cyclic_stabilizers(group)[0]
+    arguments = trivial.sizes, trivial.starts, trivial.orbits, trivial.amounts, 1, 3
+    for lam in (3, 4):
+        unions, covers = fitting_unions(np.arange(7), *arguments, lam, 100, 10_000)
+        fitting = [b for b in combinations(range(7), 3) if lam * 21 >= 3 * trivial.index]
+        assert sorted(map(tuple, unions.tolist())) == fitting
+        assert (covers == 3).all()
+    assert len(fitting_unions(np.arange(7), *arguments, 3, 4, 10_000)[0]) == 4
+    assert len(fitting_unions(np.arange(7), *arguments, 2, 100, 10_000)[0]) == 0
 
 
 @pytest.mark.parametrize("p", [Parameters(21, 6, 3), Parameters(25, 4, 1), Parameters(22, 7, 4)])
@@ -400,7 +446,7 @@ def test_the_command_climbs_the_ladder(capsys):
     assert json.loads(capsys.readouterr().out)["v"] == 21
 
 
-@pytest.mark.parametrize("method", ["exact", "orbitals"])
+@pytest.mark.parametrize("method", ["exact", "orbitals", "subgroups"])
 def test_without_ortools_the_error_says_what_to_install(monkeypatch, method):
     monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
     with pytest.raises(MissingExtra, match=r"iddl\[search\]"):
