@@ -19,7 +19,8 @@ __all__ = ["Subgroups"]
 
 Integers = npt.NDArray[np.int64]
 
-_CHAINS, _MOST_UNIONS, _STEPS, _SECONDS = 30, 1_500, 100_000, 5.0
+_CHAINS, _SECONDS = 30, 5.0
+_MOST_UNIONS, _STEPS, _SAMPLES = 1_500, 100_000, 25
 
 
 class Subgroups:
@@ -52,8 +53,17 @@ class Subgroups:
         from bibdlib.search.joins import fitting_unions
 
         p, number = self.parameters, len(self.group.pair_orbit_lengths)
-        order = rng.permutation(len(s.sizes))
-        return fitting_unions(order, s.sizes, s.starts, s.orbits, s.amounts, number, p.k, p.lam, _MOST_UNIONS, _STEPS)
+
+        def listed(most: int, steps: int) -> tuple[Integers, Integers]:
+            order = rng.permutation(len(s.sizes))
+            return fitting_unions(order, s.sizes, s.starts, s.orbits, s.amounts, number, p.k, p.lam, most, steps)
+
+        unions, covers = listed(_MOST_UNIONS, _STEPS)
+        if len(unions) < _MOST_UNIONS:
+            return unions, covers
+        # Unions that follow one another in a list are much alike: of many, some from here and there.
+        samples = [listed(_MOST_UNIONS // _SAMPLES, _STEPS // _SAMPLES) for _ in range(_SAMPLES)]
+        return np.concatenate([unions for unions, _ in samples]), np.concatenate([covers for _, covers in samples])
 
     def _solved(self, covers: Integers, seed: int) -> list[tuple[int, int]]:
         """Which of the covers add up to lam on each pair orbit, and how many times each."""
