@@ -296,6 +296,8 @@ def _of_cycles(text: str, name: str) -> PermutationGroup:
         for permutation in re.split(r"(?<=\)),(?=\()", text)
     ]
     v = 1 + max(x for cycles in written for cycle in cycles for x in cycle)
+    if v > _LARGEST:
+        raise InvalidParameters(f"The cycles of a permutation must be of the first {_LARGEST} points: {name}.")
     generators = np.tile(np.arange(v), (len(written), 1))
     for generator, cycles in zip(generators, written, strict=True):
         moved = [x for cycle in cycles for x in cycle]

@@ -125,6 +125,7 @@ def test_elements_are_a_group():
         "<(0,1,2),>",
         "<(0,1)(1,2)>",
         "<(0,1),1>",
+        "<(0,1000000000)>",
     ],
 )
 def test_bad_names_are_refused(name):
