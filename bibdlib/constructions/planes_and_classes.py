@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from bibdlib.errors import InvalidParameters, as_integer
 from bibdlib.fields import finite_field
 from bibdlib.numbers import is_prime, prime_power
 from bibdlib.parameters import Parameters
+from bibdlib.permutation_groups import named_group
 
 __all__ = ["shrikhande_singhi_design"]
 
@@ -40,8 +40,8 @@ def shrikhande_singhi_design(m: int) -> npt.NDArray[Any]:
 
     The points are m + 1 copies of GF(n), the last one apart, and m at infinity. Let D be a planar difference set and
     C_0, ..., C_(m-1) the classes of index m. The blocks are the translates of D on each copy with 0 on the last one,
-    and for each j of C_(i+j) on copy i with -D on the last and point j at infinity; and each copy but the last with
-    all points at infinity.
+    and for each j those of C_(i+j) on copy i with -D on the last and point j at infinity, and copy j with all points
+    at infinity.
 
     Raises
     ------
@@ -56,17 +56,11 @@ def shrikhande_singhi_design(m: int) -> npt.NDArray[Any]:
         )
     field = finite_field(n)
     plane = singer_difference_set(2, m - 1).base_blocks[0]
-    copy = np.arange(m)
-    infinite = (m + 1) * n + copy
-
-    def translates(on_copies: list[npt.NDArray[Any]], on_last: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-        for x in range(n):
-            parts = [i * n + field.add(part, x) for i, part in enumerate([*on_copies, on_last])]
-            yield np.concatenate(parts)
-
-    blocks = list(translates([plane] * m, np.zeros(1, dtype=np.int64)))
-    for j in copy:
-        classes = [field.coset(m, int(i + j)) for i in copy]
-        blocks += [np.append(block, infinite[j]) for block in translates(classes, field.subtract(0, plane))]
-    blocks += [np.concatenate([i * n + np.arange(n), infinite]) for i in copy]
-    return np.array(blocks)
+    copies = n * np.arange(m)[:, None]
+    last, infinite = m * n, (m + 1) * n + np.arange(m)
+    base_blocks = [np.append(copies + plane, last)]
+    for j in range(m):
+        classes = copies + [field.coset(m, i + j) for i in range(m)]
+        base_blocks.append(np.concatenate([classes.ravel(), last + field.subtract(0, plane), infinite[j : j + 1]]))
+        base_blocks.append(np.append(copies[j] + np.arange(n), infinite))
+    return named_group(f"{m + 1}*Z{n}+{m}inf").develop(base_blocks)

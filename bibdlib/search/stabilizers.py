@@ -132,7 +132,9 @@ def chained_stabilizers(
     for _ in range(chains):
         subgroup = elements[:1]
         generators: list[Permutations] = []
-        while True:
+        while len(subgroup) < group.order:
+            if group.order <= most_index * len(subgroup):
+                found.append(_stabilizer(group, subgroup))
             within = np.sort(subgroup @ weights)
             normalizes = np.ones(group.order, dtype=bool)
             for generator in generators:
@@ -150,11 +152,7 @@ def chained_stabilizers(
             for _ in range(prime - 1):
                 cosets.append(generator[cosets[-1]])
             subgroup = np.concatenate(cosets)
-            if len(subgroup) == group.order:
-                break
             generators.append(generator)
-            if group.order <= most_index * len(subgroup):
-                found.append(_stabilizer(group, subgroup))
     return unlike(found)
 
 
