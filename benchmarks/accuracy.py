@@ -7,8 +7,8 @@
 Every method starts from the same dense network of its seed (a narrow network starts from nothing and gets the epochs
 of the dense one besides), keeps the same share of the same layers, and is fine-tuned for as many epochs on the same
 batches in the same order with the dense network as teacher. Each run is written to the JSON when it is done and not
-made twice. Any number of these commands may work on the same JSON at once: a run that another one is making
-is left to it.
+made twice; one that was stopped goes on where its training stopped. Any number of these commands may work on the same
+JSON at once: a run that another one is making is left to it.
 """
 
 from __future__ import annotations
@@ -270,7 +270,9 @@ def main(
     output: Annotated[Path, typer.Option(help="The JSON to begin or to go on with.")] = Path(
         "benchmarks/results/accuracy.json"
     ),
-    state_dir: Annotated[Path, typer.Option(help="Folder for dense networks and locks.")] = Path("runs/accuracy"),
+    state_dir: Annotated[Path, typer.Option(help="Folder for dense networks, locks, and runs under way.")] = Path(
+        "runs/accuracy"
+    ),
 ) -> None:
     """Make every run that is not in the JSON yet, then print the table."""
     console = Console()
@@ -300,6 +302,7 @@ def main(
         with written(output) as runs:
             for key, *_ in chosen:
                 runs.pop(key, None)
+                (state_dir / f"{slug(key)}.pt").unlink(missing_ok=True)
     dataset = load(data, data_dir)
     for key, goal, seed, name in chosen:
         with alone(state_dir / f"{slug(key)}.lock", wait=False) as mine:
@@ -309,6 +312,7 @@ def main(
             with alone(state_dir / f"{model}-{data}-{seed}.lock"):
                 dense = trained(model, dataset, seed, training.dense, checkpoint, state_dir, console)
             case = Case(dense, goal, dataset.train.sample(training.calibration, seed), seed)
+            state = state_dir / f"{slug(key)}.pt"
             found = {
                 "model": model,
                 "data": data,
@@ -316,12 +320,13 @@ def main(
                 **asdict(goal),
                 "seed": seed,
                 "method": name,
-                **make(METHODS[name], case, dataset, training, console),
+                **make(METHODS[name], case, dataset, training, state, console),
                 "command": shlex.join(["python", *sys.argv]),
                 "machine": machine(),
             }
             with written(output) as runs:
                 runs[key] = found
+            state.unlink()
     console.print(table([run for run in read(output).values() if (run["model"], run["data"]) == (model, data)]))
 
 
@@ -344,14 +349,17 @@ def trained(
     return dense
 
 
-def make(method: Method, case: Case, dataset: Dataset, training: Training, console: Console) -> dict[str, Any]:
+def make(
+    method: Method, case: Case, dataset: Dataset, training: Training, state: Path, console: Console
+) -> dict[str, Any]:
     """Prune, fine-tune, measure: accuracies (0..1), what is left, what it costs, ms of this and of the dense model."""
     model = method.make(case)
     before = evaluate(model, dataset.test)
     fine = replace(training.fine, seed=case.seed)
     if method.from_nothing:
         fine = replace(training.dense, seed=case.seed, epochs=training.dense.epochs + training.fine.epochs)
-    history = train(model, dataset, replace(fine, **method.training), teacher=case.dense, console=console)
+    config = replace(fine, **method.training)
+    history = train(model, dataset, config, teacher=case.dense, checkpoint=state, resume=True, console=console)
     example = case.calibration[:1]
     return {
         "dense_accuracy": evaluate(case.dense, dataset.test),
