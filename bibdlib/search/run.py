@@ -15,6 +15,7 @@ from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, named_group
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.completion import Completion
+from bibdlib.search.families import Families
 from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
@@ -41,6 +42,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "annealing": Annealing,
     "completion": Completion,
     "exact": OrbitEquations,
+    "families": Families,
     "orbitals": OrbitalIncidence,
     "rows": Rows,
     "subgroups": Subgroups,
@@ -144,6 +146,10 @@ def search(
         groups that leave one to three base blocks with trivial stabilizer; proves nothing.
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
+        "families": how many points each base block has in each of two orbits, drawn by CP-SAT, then difference
+        families of such subsets in the one and in the other, then how they are turned. For groups that are regular on
+        two orbits, fix all other points and leave three to five base blocks; proves that there is no design where no
+        such numbers exist.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
         "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
         matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no

@@ -83,6 +83,22 @@ def test_base_blocks_that_subgroups_fix_make_designs(v_k_lam, group):
 
 
 @pytest.mark.parametrize(
+    ("v_k_lam", "group"),
+    [((10, 4, 2), "2*Z5"), ((16, 6, 4), "2*Z8"), ((22, 7, 4), "2*Z11"), ((35, 14, 13), "2*Z17+inf")],
+)
+def test_families_in_two_orbits_are_turned_to_make_designs(v_k_lam, group):
+    result = search(Parameters(*v_k_lam), group, method="families")
+    assert verify(result.design())
+    assert search(Parameters(*v_k_lam), group, method="families").base_blocks == result.base_blocks
+
+
+def test_families_end_where_the_orbits_cannot_be_met_often_enough():
+    # By a point, 7 = 3 + 3 + 1; squares of four numbers with the sum 14 never add up to 56.
+    assert search(Parameters(35, 7, 3), "2*Z17+inf", method="families").exhausted
+    assert search(Parameters(13, 4, 1), "Z13", method="families").exhausted
+
+
+@pytest.mark.parametrize(
     ("k", "v_lam"),
     [
         (9, (117, 2)),
