@@ -1,24 +1,17 @@
 """The benchmark of the methods' accuracy, on digits: what a run tells, and that a stopped one goes on."""
 
-import importlib.util
 import json
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy.py"
+from tests.scripts import benchmark_module
 
 
 @pytest.fixture
 def bench(monkeypatch):
-    spec = importlib.util.spec_from_file_location("accuracy", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "accuracy", module)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_module("accuracy", monkeypatch)
 
 
 def call(bench, folder, *options):

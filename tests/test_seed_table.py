@@ -1,11 +1,8 @@
 """The benchmark that makes the seeds' table anew, on a few digits: rows, resumption, what it prints."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 from safetensors.torch import save_file
@@ -14,16 +11,12 @@ from typer.testing import CliRunner
 from iddl_prune import PruneError
 from iddl_prune.data import load
 from iddl_prune.models import ModelSpec
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "seed_table.py"
+from tests.scripts import benchmark_module
 
 
 @pytest.fixture
 def bench(monkeypatch):
-    spec = importlib.util.spec_from_file_location("seed_table", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "seed_table", module)
-    spec.loader.exec_module(module)
+    module = benchmark_module("seed_table", monkeypatch)
 
     def few(name, *_, augment, **__):
         digits = load("digits", augment=augment)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from bibdlib.errors import InvalidParameters
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.outcome import Outcome
@@ -23,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
 
 _PARTS, _TRIALS, _MOST = 600, 12, 20_000
-_JOINED, _CHUNK, _CHUNKS = 2_000, 400, 20
+_JOINED, _CHUNK, _CHUNKS, _MOST_SUMS = 2_000, 400, 20, 1 << 22
 
 
 class Families:
@@ -39,14 +40,15 @@ class Families:
         self.regular = [np.array(orbit) for orbit in orbits if len(orbit) == group.order]
         self.fixed = [orbit[0] for orbit in orbits if len(orbit) == 1]
         self.number, rest = divmod(int(parameters.b), group.order)
-        covered = 2 * group.order + len(self.fixed) == group.v
-        self.fits = covered and len(self.regular) == 2 and not rest and 3 <= self.number <= 5
+        lengths = sorted(map(len, orbits))
+        if lengths != [1] * len(self.fixed) + [group.order] * 2 or rest or not 3 <= self.number <= 5:
+            raise InvalidParameters(
+                "Argument 'group' must, for 'families', be regular on two orbits, fix all other points and leave three "
+                f"to five base blocks, not have {group.order} elements and orbits of {lengths} points for {parameters}."
+            )
 
     def round(self, number: int) -> Outcome:
         """The base blocks of a design, or none."""
-        nothing = Outcome(None, [])
-        if not self.fits:
-            return Outcome(None, [], exhausted=True)
         rng = np.random.default_rng((self.seed, number))
         sizes = self._sizes(int(rng.integers(1 << 30)))
         if sizes is None or not len(sizes):
@@ -63,10 +65,10 @@ class Families:
             twice = self._target(orbit, orbit, weights)
             family = _family([((part @ within) * part).sum(axis=1) for part in drawn], twice + twice, rng)
             if family is None:
-                return nothing
+                return Outcome(None, [])
             parts.append(drawn)
             families.append(family)
-        return self._turned(sizes, parts, families, each, weights, rng) or nothing
+        return Outcome(*self._turned(sizes, parts, families, each, weights, rng))
 
     def _sizes(self, seed: int) -> Integers | None:
         n, k = self.group.order, self.parameters.k
@@ -87,8 +89,8 @@ class Families:
         each: Sums,
         weights: Sums,
         rng: np.random.Generator,
-    ) -> Outcome | None:
-        """Turn the parts in the second orbit until every pair between the orbits is covered lam times."""
+    ) -> tuple[int | None, list[list[int]]]:
+        """The parts so turned that every pair between the orbits is covered lam times, as cost and base blocks."""
         first, second = self.regular
         between, target = each[np.ix_(first, second)], self._target(first, second, weights)
         origins = np.argsort(self.group.elements[:, second], axis=1)
@@ -100,6 +102,7 @@ class Families:
 
         def joined(half: int, most: int) -> tuple[Integers, Integers]:
             xs, ys = families[0][half], families[1][half]
+            most = max(1, min(most, _MOST_SUMS // self.group.order**2))
             return xs[rng.integers(len(xs), size=most)], ys[rng.integers(len(ys), size=most)]
 
         early = joined(0, _JOINED)
@@ -118,8 +121,8 @@ class Families:
                 i, *turns = np.unravel_index(order[at[tuple(met[0])]], added.shape)
                 j, *late_turns = met[0]
                 xs, ys = (np.concatenate([early[orbit][i], late[orbit][j]]) for orbit in (0, 1))
-                return Outcome(0, self._blocks(sizes, parts, xs, ys, [*turns, *late_turns]))
-        return None
+                return 0, self._blocks(sizes, parts, xs, ys, [*turns, *late_turns])
+        return None, []
 
     def _blocks(
         self, sizes: Integers, parts: list[list[Sums]], xs: Integers, ys: Integers, turns: list[int]

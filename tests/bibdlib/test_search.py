@@ -93,9 +93,17 @@ def test_families_in_two_orbits_are_turned_to_make_designs(v_k_lam, group):
 
 
 def test_families_end_where_the_orbits_cannot_be_met_often_enough():
-    # By a point, 7 = 3 + 3 + 1; squares of four numbers with the sum 14 never add up to 56.
+    # Blocks through the fixed point have three more in each orbit; the other four base blocks would have 14 points
+    # in an orbit, and the squares of the four numbers would add up to 56, which they cannot.
     assert search(Parameters(35, 7, 3), "2*Z17+inf", method="families").exhausted
-    assert search(Parameters(13, 4, 1), "Z13", method="families").exhausted
+
+
+@pytest.mark.parametrize(
+    ("v_k_lam", "group"), [((13, 4, 1), "Z13"), ((52, 4, 1), "2*Z26"), ((27, 6, 5), "2*Z13:3+inf"), ((9, 3, 1), "3*Z3")]
+)
+def test_families_are_for_groups_that_are_regular_on_two_orbits(v_k_lam, group):
+    with pytest.raises(InvalidParameters, match="'group' must, for 'families', be regular on two orbits"):
+        search(Parameters(*v_k_lam), group, method="families")
 
 
 @pytest.mark.parametrize(
