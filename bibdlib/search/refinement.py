@@ -1,0 +1,175 @@
+"""Parts of base blocks in two orbits, known up to a normal subgroup, and made known up to a smaller one.
+
+A part is how many points a base block has in each orbit of the subgroup. The parts in one orbit of the group make a
+difference family of their own; after that each base block still has as many turns of one part against the other as
+the larger subgroup has cosets of the smaller. Both times the first base blocks and the others meet in the middle.
+Covers are compared as sums of random weights of the pair orbits, modulo 2^64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isqrt, prod
+
+import numpy as np
+import numpy.typing as npt
+
+from bibdlib.parameters import Parameters
+from bibdlib.permutation_groups import PermutationGroup
+
+__all__ = ["Refinement"]
+
+Integers = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.uint64]
+
+_TABLE, _SAMPLES, _EARLY, _LATE, _PORTIONS = 1 << 23, 1 << 20, 1 << 20, 1 << 20, 4
+
+
+class Refinement:
+    """A step from a normal subgroup to a smaller one, of a group that is regular on two orbits.
+
+    Parameters
+    ----------
+    orbits
+        The points of each of the two, in ascending order.
+    large, small
+        All elements of the subgroups.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        group: PermutationGroup,
+        orbits: list[Integers],
+        large: Integers,
+        small: Integers,
+        rng: np.random.Generator,
+    ) -> None:
+        self.known = [_cells(large, orbit) for orbit in orbits]
+        self.cells = [_cells(small, orbit) for orbit in orbits]
+        places = list(zip(orbits, self.cells, strict=True))
+        moved = [_moved(group.elements, orbit, cells) for orbit, cells in places]
+        self.turns = [np.unique(_moved(large, orbit, cells), axis=0) for orbit, cells in places]
+        lam, count = parameters.lam, len(moved[0][0])
+        self.marks = rng.integers(1 << 63, size=count, dtype=np.uint64)
+        self.weights, self.targets = {}, {}
+        for a, b in ((0, 0), (1, 1), (0, 1)):
+            orbitals = (moved[a][:, :, None] * count + moved[b][:, None, :]).min(axis=0)
+            kinds, which = np.unique(orbitals, return_inverse=True)
+            weights = rng.integers(1 << 63, size=len(kinds), dtype=np.uint64)
+            self.weights[a, b] = weights[which.reshape(orbitals.shape)]
+            times = np.full(len(kinds), lam * len(small), dtype=np.uint64)
+            times[0] += np.uint64((int(parameters.r) - lam) * (a == b))
+            self.targets[a, b] = (weights * times).sum(keepdims=True)
+
+    def refined(self, parts: list[Integers], rng: np.random.Generator) -> Iterator[list[Integers]]:
+        """Parts of shape (base blocks, orbits of the smaller subgroup) in both orbits, as they are met.
+
+        `parts` has those of the larger subgroup.
+        """
+        most = isqrt(_EARLY // len(self.turns[0]) ** (len(parts[0]) // 2))
+        drawn, covers, families = [], [], []
+        for a, in_orbit in enumerate(parts):
+            drawn.append([self._drawn(a, part, rng) for part in in_orbit])
+            covers.append([((each @ self.weights[a, a]) * each).sum(axis=1) for each in drawn[a]])
+            families.append(_family(covers[a], self.targets[a, a], most, rng))
+            if not len(families[a][1]):
+                return
+        turned = [y[:, self.turns[1]] for y in drawn[1]]
+        tables = [
+            np.tensordot(x @ self.weights[0, 1], y, axes=(1, 2)) + in_first[:, None, None] + in_second[:, None]
+            for x, y, in_first, in_second in zip(drawn[0], turned, *covers, strict=True)
+        ]
+        for xs, ys, turns in _met(tables, families, np.sum(list(self.targets.values()), axis=0), rng):
+            yield [
+                np.array([x[i] for x, i in zip(drawn[0], xs, strict=True)], dtype=np.int64),
+                np.array([y[i, turn] for y, i, turn in zip(turned, ys, turns, strict=True)], dtype=np.int64),
+            ]
+
+    def _drawn(self, a: int, part: Integers, rng: np.random.Generator) -> Sums:
+        """Different parts that come to the given one under the larger subgroup, one for all that are turns of it."""
+        known, cells, turns = self.known[a], self.cells[a], self.turns[a]
+        order = np.argsort(rng.random((isqrt(_TABLE // len(turns)), len(known))) + known, axis=1)
+        rank = np.arange(len(known)) - np.searchsorted(np.sort(known), np.sort(known))
+        points = order[:, rank < part[np.sort(known)]]
+        counts = (cells[points][:, :, None] == np.arange(len(self.marks))).sum(axis=1).astype(np.uint64)
+        least = np.argmin(counts[:, turns] @ self.marks, axis=1)
+        return np.unique(np.take_along_axis(counts, turns[least], axis=1), axis=0)
+
+
+def _cells(subgroup: Integers, orbit: Integers) -> Integers:
+    """The number of the subgroup's orbit in which each point is."""
+    return np.unique(subgroup[:, orbit].min(axis=0), return_inverse=True)[1]
+
+
+def _moved(elements: Integers, orbit: Integers, cells: Integers) -> Integers:
+    """To which cell each element sends each cell; shape (elements, cells)."""
+    firsts = orbit[np.unique(cells, return_index=True)[1]]
+    return cells[np.searchsorted(orbit, elements[:, firsts])]
+
+
+def _family(covers: list[Sums], target: Sums, most: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
+    """Places in the first half of the lists, about `most` rows, and in the others, that often add up to the target."""
+    half = len(covers) // 2
+    sums = _added([each[None] for each in covers[:half]])[0]
+    kinds, which, counts = np.unique(sums, return_inverse=True, return_counts=True)
+    shape = [len(each) for each in covers[half:]]
+    late = np.column_stack(np.unravel_index(next(_portions(prod(shape), _SAMPLES, rng)), shape))
+    missing = target - np.sum([each[i] for each, i in zip(covers[half:], late.T, strict=True)], axis=0, dtype=np.uint64)
+    at = np.minimum(np.searchsorted(kinds, missing), len(kinds) - 1)
+    fits = kinds[at] == missing
+    met = np.bincount(at[fits], minlength=len(kinds))
+    order = np.argsort(-met)
+    chosen = met > 0
+    chosen[order[1 + np.searchsorted(np.cumsum(counts[order]), most) :]] = False
+    return np.argwhere(chosen[which].reshape(sums.shape)), late[fits & chosen[at]]
+
+
+def _met(
+    tables: list[Sums], families: list[tuple[Integers, Integers]], target: Sums, rng: np.random.Generator
+) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """Of each base block the places of its parts and the turn, such that sums from the tables add up to the target.
+
+    `tables[j][x, y, t]` is for the parts x and y of base block j, the latter turned by t. All may be turned together,
+    so that one base block is not.
+    """
+    half, turns = len(tables) // 2, tables[0].shape[2]
+
+    def pairs(late: int, most: int) -> Iterator[tuple[Integers, Integers]]:
+        xs, ys = families[0][late], families[1][late]
+        for chosen in _portions(len(xs) * len(ys), most, rng):
+            yield xs[chosen // len(ys)], ys[chosen % len(ys)]
+
+    def added(tables: list[Sums], xs: Integers, ys: Integers) -> Sums:
+        return _added([table[x, y] for table, x, y in zip(tables, xs.T, ys.T, strict=True)])
+
+    fixed = [tables[half][:, :, :1], *tables[half + 1 :]]
+    early_xs, early_ys = next(pairs(0, _EARLY // turns**half))
+    early = added(tables[:half], early_xs, early_ys)
+    flat = np.sort(early, axis=None)
+    for late_xs, late_ys in pairs(1, _LATE // turns ** (len(fixed) - 1)):
+        missing = target - added(fixed, late_xs, late_ys)
+        wanted = np.sort(missing, axis=None)
+        at = np.minimum(np.searchsorted(flat, wanted), len(flat) - 1)
+        for found in wanted[flat[at] == wanted]:
+            i, *first = np.argwhere(early == found)[0]
+            j, *then = np.argwhere(missing == found)[0]
+            xs, ys = np.concatenate([early_xs[i], late_xs[j]]), np.concatenate([early_ys[i], late_ys[j]])
+            yield xs, ys, np.array([*first, *then])
+
+
+def _portions(number: int, most: int, rng: np.random.Generator) -> Iterator[Integers]:
+    """Numbers below `number`: all of them, or where there are more than `most` so many drawn at random, some times."""
+    if number <= most:
+        yield np.arange(number)
+        return
+    for _ in range(_PORTIONS):
+        yield np.unique(rng.integers(number, size=max(1, most)))
+
+
+def _added(terms: list[Sums]) -> Sums:
+    """Sums of one entry of each term, rows apart: shape (rows, n, ..., n)."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total[..., None] + term.reshape(len(term), *[1] * (total.ndim - 1), -1)
+    return total
