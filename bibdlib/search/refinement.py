@@ -9,7 +9,7 @@ Covers are compared as sums of random weights of the pair orbits, modulo 2^64.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isqrt, prod
+from math import comb, isqrt, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ __all__ = ["Refinement"]
 Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
 
-_TABLE, _SAMPLES, _EARLY, _LATE, _PORTIONS = 1 << 23, 1 << 20, 1 << 20, 1 << 20, 4
+_TABLE, _SAMPLES, _EARLY, _LATE, _PORTIONS = 1 << 23, 1 << 20, 1 << 21, 1 << 20, 4
 
 
 class Refinement:
@@ -68,28 +68,48 @@ class Refinement:
         `parts` has those of the larger subgroup.
         """
         most = isqrt(_EARLY // len(self.turns[0]) ** (len(parts[0]) // 2))
-        drawn, covers, families = [], [], []
+        listed = []
         for a, in_orbit in enumerate(parts):
-            drawn.append([self._drawn(a, part, rng) for part in in_orbit])
-            covers.append([((each @ self.weights[a, a]) * each).sum(axis=1) for each in drawn[a]])
-            families.append(_family(covers[a], self.targets[a, a], most, rng))
-            if not len(families[a][1]):
+            listed.append(self._listed(a, in_orbit, most, rng))
+            if not len(listed[a][1][1]):
                 return
-        turned = [y[:, self.turns[1]] for y in drawn[1]]
+        (xs, in_first), (ys, in_second) = listed
+        turned = [y[:, self.turns[1]] for y in ys]
         tables = [
-            np.tensordot(x @ self.weights[0, 1], y, axes=(1, 2)) + in_first[:, None, None] + in_second[:, None]
-            for x, y, in_first, in_second in zip(drawn[0], turned, *covers, strict=True)
+            self._covers(0, x)[:, None, None]
+            + self._covers(1, y)[:, None]
+            + np.tensordot(x @ self.weights[0, 1], t, (1, 2))
+            for x, y, t in zip(xs, ys, turned, strict=True)
         ]
-        for xs, ys, turns in _met(tables, families, np.sum(list(self.targets.values()), axis=0), rng):
+        target = np.sum(list(self.targets.values()), axis=0)
+        for first, second, turns in _met(tables, [in_first, in_second], target, rng):
             yield [
-                np.array([x[i] for x, i in zip(drawn[0], xs, strict=True)], dtype=np.int64),
-                np.array([y[i, turn] for y, i, turn in zip(turned, ys, turns, strict=True)], dtype=np.int64),
+                np.array([x[i] for x, i in zip(xs, first, strict=True)], dtype=np.int64),
+                np.array([y[i, turn] for y, i, turn in zip(turned, second, turns, strict=True)], dtype=np.int64),
             ]
+
+    def _listed(
+        self, a: int, in_orbit: Integers, most: int, rng: np.random.Generator
+    ) -> tuple[list[Sums], tuple[Integers, Integers]]:
+        """Parts in one orbit, a list for each base block, and their places in families: first half and others."""
+        drawn = [self._drawn(a, part, rng) for part in in_orbit]
+        family = _family([self._covers(a, each) for each in drawn], self.targets[a, a], most, rng)
+        used = [np.unique(places, return_inverse=True) for half in family for places in half.T]
+        lists = [each[places] for each, (places, _) in zip(drawn, used, strict=True)]
+        columns = [renumbered for _, renumbered in used]
+        half = len(columns) // 2
+        return lists, (np.column_stack(columns[:half]), np.column_stack(columns[half:]))
+
+    def _covers(self, a: int, drawn: Sums) -> Sums:
+        """What each part covers in its own orbit."""
+        return ((drawn @ self.weights[a, a]) * drawn).sum(axis=1)
 
     def _drawn(self, a: int, part: Integers, rng: np.random.Generator) -> Sums:
         """Different parts that come to the given one under the larger subgroup, one for all that are turns of it."""
         known, cells, turns = self.known[a], self.cells[a], self.turns[a]
-        order = np.argsort(rng.random((isqrt(_TABLE // len(turns)), len(known))) + known, axis=1)
+        subsets = prod(comb(int(n), int(i)) for n, i in zip(np.bincount(known), part, strict=True))
+        most = min(isqrt(_TABLE // len(turns)), 4 * subsets)
+        order = np.argsort(rng.random((most, len(known))) + known, axis=1)
         rank = np.arange(len(known)) - np.searchsorted(np.sort(known), np.sort(known))
         points = order[:, rank < part[np.sort(known)]]
         counts = (cells[points][:, :, None] == np.arange(len(self.marks))).sum(axis=1).astype(np.uint64)
