@@ -1,7 +1,7 @@
 """Base blocks whose parts in two orbits are difference families, found one orbit at a time and then turned to fit.
 
-A normal subgroup makes two easy steps of a hard one: at first only how many points of each of its orbits a part has,
-then which.
+Normal subgroups make easy steps of a hard one: at first only how many points a part has in each orbit of a large one,
+then in those of smaller ones, at last the points.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
+from sympy import isprime, primefactors
 
 from bibdlib.errors import InvalidParameters
 from bibdlib.parameters import Parameters
@@ -26,7 +27,7 @@ _MOST = 30
 
 
 class Families:
-    """Rounds that draw how many points base blocks have in each orbit, then the points, in two steps.
+    """Rounds that draw how many points base blocks have in each orbit, then the points, step by step.
 
     For groups that are regular on two orbits and fix all other points, with three to five base blocks that nothing but
     the identity fixes.
@@ -44,7 +45,7 @@ class Families:
                 "Argument 'group' must, for 'families', be regular on two orbits, fix all other points and leave three "
                 f"to five base blocks, not have {group.order} elements and orbits of {lengths} points for {parameters}."
             )
-        self.chain = _normal_chain(group)
+        self.chain = _normal_chain(group, self.regular[0][0])
 
     def round(self, number: int) -> Outcome:
         """The base blocks of a design, or none."""
@@ -71,13 +72,31 @@ class Families:
         return decomposition(self.parameters, points, [n] * self.number, possible, False, seed)
 
 
-def _normal_chain(group: PermutationGroup) -> list[Integers]:
-    """The elements of normal subgroups, from the whole group to the trivial one, each least above the next."""
-    inverses = np.argsort(group.elements, axis=1)
-    conjugates = [np.take_along_axis(group.elements, g[inverses], axis=1) for g in group.elements[1:]]
-    chain = [group.elements[:1]]
-    while len(chain[-1]) < group.order:
-        generated = (np.unique(np.concatenate([chain[-1], rows]), axis=0) for rows in conjugates)
-        closures = [permutation_group(rows).elements for rows in generated]
-        chain.append(min((closure for closure in closures if len(closure) > len(chain[-1])), key=len))
+def _normal_chain(group: PermutationGroup, base: int) -> list[Integers]:
+    """The elements of normal subgroups, from the whole group to the trivial one, each least above the next.
+
+    Only the identity fixes the point `base`.
+    """
+    elements = group.elements
+    inverses = np.argsort(elements, axis=1)
+    chain = [elements[:1]]
+    while (order := len(chain[-1])) < group.order:
+        closures = []
+        for g in _of_prime_order(elements, chain[-1], base):
+            conjugates = np.take_along_axis(elements, g[inverses], axis=1)
+            generators = np.unique(np.concatenate([chain[-1], conjugates]), axis=0)
+            closures.append(permutation_group(generators).elements)
+            if len(closures[-1]) == order * min(primefactors(group.order // order)):
+                break
+        chain.append(min(closures, key=len))
     return chain[::-1]
+
+
+def _of_prime_order(elements: Integers, normal: Integers, base: int) -> Integers:
+    """The elements whose order modulo a normal subgroup is a prime."""
+    inside = np.isin(np.arange(elements.shape[1]), normal[:, base])
+    image, is_prime = np.full(len(elements), base), np.zeros(len(elements), dtype=bool)
+    for power in range(1, len(elements) + 1):
+        image = elements[np.arange(len(elements)), image]
+        is_prime |= isprime(power) & inside[image]
+    return elements[is_prime & ~inside[elements[:, base]]]

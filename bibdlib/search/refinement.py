@@ -9,7 +9,8 @@ Covers are compared as sums of random weights of the pair orbits, modulo 2^64.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import comb, isqrt, prod
+from itertools import product
+from math import comb, gcd, isqrt, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -50,17 +51,18 @@ class Refinement:
         places = list(zip(orbits, self.cells, strict=True))
         moved = [_moved(group.elements, orbit, cells) for orbit, cells in places]
         self.turns = [np.unique(_moved(large, orbit, cells), axis=0) for orbit, cells in places]
-        lam, count = parameters.lam, len(moved[0][0])
+        count = len(moved[0][0])
+        times = np.full(count, parameters.lam * len(small), dtype=np.uint64)
         self.marks = rng.integers(1 << 63, size=count, dtype=np.uint64)
         self.weights, self.targets = {}, {}
         for a, b in ((0, 0), (1, 1), (0, 1)):
-            orbitals = (moved[a][:, :, None] * count + moved[b][:, None, :]).min(axis=0)
-            kinds, which = np.unique(orbitals, return_inverse=True)
-            weights = rng.integers(1 << 63, size=len(kinds), dtype=np.uint64)
-            self.weights[a, b] = weights[which.reshape(orbitals.shape)]
-            times = np.full(len(kinds), lam * len(small), dtype=np.uint64)
-            times[0] += np.uint64((int(parameters.r) - lam) * (a == b))
-            self.targets[a, b] = (weights * times).sum(keepdims=True)
+            # Every pair of cells is the image of just one that begins with the first.
+            orbitals = np.empty((count, count), dtype=np.int64)
+            orbitals[moved[a][:, :1], moved[b]] = np.arange(count)
+            weights = rng.integers(1 << 63, size=count, dtype=np.uint64)
+            self.weights[a, b] = weights[orbitals]
+            alike = np.uint64((int(parameters.r) - parameters.lam) * (a == b))
+            self.targets[a, b] = (weights * times).sum(keepdims=True) + alike * weights[:1]
 
     def refined(self, parts: list[Integers], rng: np.random.Generator) -> Iterator[list[Integers]]:
         """Parts of shape (base blocks, orbits of the smaller subgroup) in both orbits, as they are met.
@@ -164,27 +166,26 @@ def _met(
         return _added([table[x, y] for table, x, y in zip(tables, xs.T, ys.T, strict=True)])
 
     fixed = [tables[half][:, :, :1], *tables[half + 1 :]]
-    early_xs, early_ys = next(pairs(0, _EARLY // turns**half))
+    early_xs, early_ys = next(pairs(0, max(1, _EARLY // turns**half)))
     early = added(tables[:half], early_xs, early_ys)
     flat = np.sort(early, axis=None)
-    for late_xs, late_ys in pairs(1, _LATE // turns ** (len(fixed) - 1)):
+    for late_xs, late_ys in pairs(1, max(1, _LATE // turns ** (len(fixed) - 1))):
         missing = target - added(fixed, late_xs, late_ys)
         wanted = np.sort(missing, axis=None)
         at = np.minimum(np.searchsorted(flat, wanted), len(flat) - 1)
-        for found in wanted[flat[at] == wanted]:
-            i, *first = np.argwhere(early == found)[0]
-            j, *then = np.argwhere(missing == found)[0]
-            xs, ys = np.concatenate([early_xs[i], late_xs[j]]), np.concatenate([early_ys[i], late_ys[j]])
-            yield xs, ys, np.array([*first, *then])
+        for found in np.unique(wanted[flat[at] == wanted]):
+            for (i, *first), (j, *then) in product(np.argwhere(early == found), np.argwhere(missing == found)):
+                xs, ys = np.concatenate([early_xs[i], late_xs[j]]), np.concatenate([early_ys[i], late_ys[j]])
+                yield xs, ys, np.array([*first, *then])
 
 
 def _portions(number: int, most: int, rng: np.random.Generator) -> Iterator[Integers]:
-    """Numbers below `number`: all of them, or where there are more than `most` so many drawn at random, some times."""
-    if number <= most:
-        yield np.arange(number)
-        return
-    for _ in range(_PORTIONS):
-        yield np.unique(rng.integers(number, size=max(1, most)))
+    """The numbers below `number` from a random one on, in steps as random, `most` at a time; some portions at most."""
+    first, step = rng.integers(number, size=2)
+    while gcd(int(step), number) > 1:
+        step += 1
+    for start in range(0, min(number, _PORTIONS * most), most):
+        yield (first + step * np.arange(start, min(start + most, number))) % number
 
 
 def _added(terms: list[Sums]) -> Sums:

@@ -44,6 +44,14 @@ def test_refined_parts_meet_as_often_as_those_of_a_design(v_k_lam, name, orders)
     assert met
 
 
+def test_no_parts_are_met_twice():
+    families = Families(Parameters(22, 7, 4), named_group("2*Z11"), 0)
+    known = [np.array([[4], [5], [3], [2]]), np.array([[3], [2], [4], [5]])]
+    step = Refinement(families.parameters, families.group, families.regular, *families.chain, np.random.default_rng(0))
+    met = [np.concatenate(parts).tobytes() for parts in step.refined(known, np.random.default_rng(0))]
+    assert len(met) == len(set(met)) > 1
+
+
 def _counted(orbit, block, subgroup):
     """How many points of a block are in each of the subgroup's orbits within an orbit."""
     cells = subgroup[:, orbit].min(axis=0)
