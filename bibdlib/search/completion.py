@@ -54,7 +54,7 @@ class Completion:
         from bibdlib.search.backtracking import draw_fitting
 
         k, orbit_count = self.parameters.k, len(self.group.pair_orbit_lengths)
-        kinds = [s for s, n in zip(layout.stabilizers, layout.counts, strict=True) for _ in range(n)]
+        kinds = layout.of_each
         kinds.sort(key=lambda s: -s.order)
         last = kinds[-1]
         missing = min(_LAST, kinds.count(last))

@@ -1,7 +1,7 @@
-"""Base blocks whose parts in two orbits are difference families, found one orbit at a time and then turned to fit.
+"""Difference families in one or two orbits, found step by step along a chain of normal subgroups.
 
-Normal subgroups make easy steps of a hard one: at first only how many points a part has in each orbit of a large one,
-then in those of smaller ones, at last the points.
+At first only how many points a base block has in each orbit of a large subgroup, then in those of smaller ones, at last
+the points. In two orbits the parts are found one orbit at a time, and then turned to fit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from sympy import isprime, primefactors
 from bibdlib.errors import InvalidParameters
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup, permutation_group
+from bibdlib.search.layouts import layouts
 from bibdlib.search.outcome import Outcome
 from bibdlib.search.refinement import Refinement
+from bibdlib.search.stabilizers import Stabilizer, cyclic_stabilizers
 from bibdlib.search.tactical import decomposition
 
 __all__ = ["Families"]
@@ -24,13 +26,14 @@ __all__ = ["Families"]
 Integers = npt.NDArray[np.int64]
 
 _MOST = 30
+_BASE_BLOCKS = range(2, 7)
 
 
 class Families:
     """Rounds that draw how many points base blocks have in each orbit, then the points, step by step.
 
-    For groups that are regular on two orbits and fix all other points, with three to five base blocks that nothing but
-    the identity fixes.
+    For groups that are regular on one or two orbits and fix all other points, with two to six base blocks, each of
+    which a cyclic normal subgroup fixes. Rounds take the possible subgroups in turns.
     """
 
     def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
@@ -38,38 +41,66 @@ class Families:
         orbits = sorted({tuple(np.unique(group.elements[:, x]).tolist()) for x in range(group.v)})
         self.regular = [np.array(orbit) for orbit in orbits if len(orbit) == group.order]
         self.fixed = np.array([orbit[0] for orbit in orbits if len(orbit) == 1], dtype=np.int64)
-        self.number, rest = divmod(int(parameters.b), group.order)
         lengths = sorted(map(len, orbits))
-        if lengths != [1] * len(self.fixed) + [group.order] * 2 or rest or not 3 <= self.number <= 5:
+        if len(self.regular) not in (1, 2) or len(lengths) > len(self.fixed) + len(self.regular):
             raise InvalidParameters(
-                "Argument 'group' must, for 'families', be regular on two orbits, fix all other points and leave three "
-                f"to five base blocks, not have {group.order} elements and orbits of {lengths} points for {parameters}."
+                "Argument 'group' must, for 'families', be regular on one or two orbits and fix all other points, not "
+                f"have {group.order} elements and orbits of {lengths} points."
+            )
+        normal = [stabilizer for stabilizer in cyclic_stabilizers(group) if _is_normal(stabilizer)]
+        possible = [layout.of_each for layout in layouts(parameters, group, normal)]
+        self.layouts = [stabilizers for stabilizers in possible if len(stabilizers) in _BASE_BLOCKS]
+        if not self.layouts:
+            raise InvalidParameters(
+                "Argument 'group' must, for 'families', leave two to six base blocks that cyclic normal subgroups "
+                f"fix, and {group.order} elements leave none such of {parameters}."
             )
         self.chain = _normal_chain(group, self.regular[0][0])
 
     def round(self, number: int) -> Outcome:
         """The base blocks of a design, or none."""
         rng = np.random.default_rng((self.seed, number))
-        sizes = self._sizes(int(rng.integers(1 << 30)))
-        if sizes is None or not len(sizes):
-            return Outcome(None, [], exhausted=sizes is not None)
-        sizes = sizes[:, rng.permutation(self.number)]
-        found = [[row[:, None] for row in sizes[:2]]]
+        turn = number % len(self.layouts)
+        for stabilizers in self.layouts[turn:] + self.layouts[:turn]:
+            sizes = self._sizes(stabilizers, int(rng.integers(1 << 30)))
+            if sizes is None:
+                return Outcome(None, [])
+            if len(sizes):
+                break
+        else:
+            return Outcome(None, [], exhausted=True)
+        orders = [s.order for s in stabilizers]
+        found = [[(row * orders)[:, None] for row in sizes[: len(self.regular)]]]
         for large, small in pairwise(self.chain):
-            step = Refinement(self.parameters, self.group, self.regular, large, small, rng)
+            step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng)
             finer = (parts for known in found for parts in step.refined(known, rng))
             found = list(islice(finer, _MOST if len(small) > 1 else 1))
         if not found:
             return Outcome(None, [])
-        incidences = np.column_stack([*found[0], sizes[2:].T]) > 0
+        incidences = np.column_stack([*found[0], sizes[len(self.regular) :].T]) > 0
         points = np.concatenate([*self.regular, self.fixed])
-        return Outcome(0, [sorted(points[row].tolist()) for row in incidences])
+        base_blocks = []
+        for row, stabilizer in zip(incidences, stabilizers, strict=True):
+            block = sorted(points[row].tolist())
+            base_blocks += [block] * (stabilizer.index // len(self.group.orbit(block)))
+        return Outcome(0, base_blocks)
 
-    def _sizes(self, seed: int) -> Integers | None:
-        n, k = self.group.order, self.parameters.k
-        possible = [[list(range(min(n, k) + 1))] * self.number] * 2 + [[[0, n]] * self.number] * len(self.fixed)
-        points = [n, n] + [1] * len(self.fixed)
-        return decomposition(self.parameters, points, [n] * self.number, possible, False, seed)
+    def _sizes(self, stabilizers: list[Stabilizer], seed: int) -> Integers | None:
+        """How many blocks of each orbit go through a point of each orbit."""
+        lengths = [s.index for s in stabilizers]
+        points = [self.group.order] * len(self.regular) + [1] * len(self.fixed)
+        in_regular = [list(range(min(s.index, self.parameters.k // s.order) + 1)) for s in stabilizers]
+        possible = [in_regular] * len(self.regular) + [[[0, n] for n in lengths]] * len(self.fixed)
+        return decomposition(self.parameters, points, lengths, possible, False, seed)
+
+
+def _is_normal(stabilizer: Stabilizer) -> bool:
+    """Whether the group, regular on each long orbit, permutes the subgroup's orbits."""
+    of_point = np.empty(stabilizer.group.v, dtype=np.int64)
+    for i, union in enumerate(stabilizer.unions):
+        of_point[list(union)] = i
+    moved = of_point[stabilizer.group.elements]
+    return all((moved[:, union] == moved[:, union[:1]]).all() for union in stabilizer.unions)
 
 
 def _normal_chain(group: PermutationGroup, base: int) -> list[Integers]:

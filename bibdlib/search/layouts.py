@@ -29,6 +29,11 @@ class Layout:
     counts: tuple[int, ...]
     log_expected: float
 
+    @property
+    def of_each(self) -> list[Stabilizer]:
+        """The stabilizer of each base block."""
+        return [s for s, n in zip(self.stabilizers, self.counts, strict=True) for _ in range(n)]
+
     def __str__(self) -> str:
         return " + ".join(f"{n} x {s.index}" for n, s in zip(self.counts, self.stabilizers, strict=True))
 

@@ -146,10 +146,10 @@ def search(
         groups that leave one to three base blocks with trivial stabilizer; proves nothing.
         "exact": CP-SAT on the orbit matrix of Kramer and Mesner. For few orbits on k-subsets; proves that there is
         no design under the group if there is none.
-        "families": how many points each base block has in each of two orbits, drawn by CP-SAT, then difference
-        families of such subsets in the one and in the other, then how they are turned; modulo normal subgroups first.
-        For groups that are regular on two orbits, fix all other points and leave three to five base blocks; proves
-        that there is no design where no such numbers exist.
+        "families": how many points each base block has in each of one or two orbits, drawn by CP-SAT, then how many
+        in those of smaller and smaller normal subgroups; the parts in two orbits are difference families, turned to
+        fit. For groups that are regular on one or two orbits, fix all other points and leave two to six base blocks,
+        each fixed by a cyclic normal subgroup; proves that there is no design where no such numbers exist.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
         "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
         matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no

@@ -84,9 +84,18 @@ def test_base_blocks_that_subgroups_fix_make_designs(v_k_lam, group):
 
 @pytest.mark.parametrize(
     ("v_k_lam", "group"),
-    [((10, 4, 2), "2*Z5"), ((16, 6, 4), "2*Z8"), ((22, 7, 4), "2*Z11"), ((35, 14, 13), "2*Z17+inf")],
+    [
+        ((10, 4, 2), "2*Z5"),
+        ((13, 3, 1), "Z13"),
+        ((15, 7, 6), "Z14+inf"),
+        ((16, 6, 4), "2*Z8"),
+        ((22, 7, 4), "2*Z11"),
+        ((28, 4, 1), "GF(27)+inf"),
+        ((28, 7, 4), "2*Z14"),
+        ((21, 5, 2), "2*Z10+inf"),
+    ],
 )
-def test_families_in_two_orbits_are_turned_to_make_designs(v_k_lam, group):
+def test_families_refined_step_by_step_make_designs(v_k_lam, group):
     result = search(Parameters(*v_k_lam), group, method="families")
     assert verify(result.design())
     assert search(Parameters(*v_k_lam), group, method="families").base_blocks == result.base_blocks
@@ -98,11 +107,15 @@ def test_families_end_where_the_orbits_cannot_be_met_often_enough():
     assert search(Parameters(35, 7, 3), "2*Z17+inf", method="families").exhausted
 
 
-@pytest.mark.parametrize(
-    ("v_k_lam", "group"), [((13, 4, 1), "Z13"), ((52, 4, 1), "2*Z26"), ((27, 6, 5), "2*Z13:3+inf"), ((9, 3, 1), "3*Z3")]
-)
-def test_families_are_for_groups_that_are_regular_on_two_orbits(v_k_lam, group):
-    with pytest.raises(InvalidParameters, match="'group' must, for 'families', be regular on two orbits"):
+@pytest.mark.parametrize(("v_k_lam", "group"), [((27, 6, 5), "2*Z13:3+inf"), ((9, 3, 1), "3*Z3")])
+def test_families_are_for_groups_that_are_regular_on_one_or_two_orbits(v_k_lam, group):
+    with pytest.raises(InvalidParameters, match="'group' must, for 'families', be regular on one or two orbits"):
+        search(Parameters(*v_k_lam), group, method="families")
+
+
+@pytest.mark.parametrize(("v_k_lam", "group"), [((13, 4, 1), "Z13"), ((52, 4, 1), "2*Z26")])
+def test_families_are_for_a_few_base_blocks(v_k_lam, group):
+    with pytest.raises(InvalidParameters, match="'group' must, for 'families', leave two to six base blocks"):
         search(Parameters(*v_k_lam), group, method="families")
 
 
