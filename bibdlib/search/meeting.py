@@ -9,7 +9,7 @@ from math import gcd, isqrt, prod
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["families", "meetings", "some_rows"]
+__all__ = ["meetings", "promising_rows", "some_rows"]
 
 Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
@@ -23,7 +23,7 @@ def some_rows(lists: list[Sums], half: int, rng: np.random.Generator) -> tuple[I
     return _places(shape[:half], _EARLY, rng), _places(shape[half:], _PORTIONS * _LATE, rng)
 
 
-def families(
+def promising_rows(
     lists: list[Sums], half: int, target: Sums, turns: int, rng: np.random.Generator
 ) -> tuple[Integers, Integers]:
     """Places in the first `half` lists and in the others that often add up to the target.

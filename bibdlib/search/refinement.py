@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup
-from bibdlib.search.meeting import families, meetings, some_rows
+from bibdlib.search.meeting import meetings, promising_rows, some_rows
 from bibdlib.search.stabilizers import Stabilizer
 
 __all__ = ["Refinement"]
@@ -104,7 +104,7 @@ class Refinement:
         rows, used = [], []
         for a in range(2):
             covers = self._covers(a, unions[a], lists[a])
-            early, late = families(covers, half, self.targets[a, a], prod(map(len, turns[:half])), rng)
+            early, late = promising_rows(covers, half, self.targets[a, a], prod(map(len, turns[:half])), rng)
             if not len(early):
                 return
             places = [np.unique(column, return_inverse=True) for column in (*early.T, *late.T)]
