@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice, product
+from itertools import islice
 from math import gcd, isqrt, prod
 
 import numpy as np
@@ -70,16 +70,15 @@ def _turned(
 ) -> Iterator[tuple[Integers, Integers, Sums]]:
     """Some rows of places in the one orbit and in the other, and the sums for each of both and all turns.
 
-    At most about `most` sums at a time, at first as many, until all rows have met.
+    At most about `most` sums at a time, until all rows have met.
     """
     pairs = max(1, most // prod(table.shape[2] for table in tables))
     width = min(len(ys), max(isqrt(pairs), pairs // len(xs)))
     height = pairs // width
     xs, ys = rng.permutation(xs), rng.permutation(ys)
-    x_parts, y_parts = (
-        [rows[i : i + most] for i in range(0, len(rows), most)] for rows, most in ((xs, height), (ys, width))
-    )
-    for x, y in sorted(product(x_parts, y_parts), key=lambda parts: -len(parts[0]) * len(parts[1])):
+    corners = [(i, j) for i in range(0, len(xs), height) for j in range(0, len(ys), width)]
+    for i, j in rng.permutation(corners):
+        x, y = xs[i : i + height], ys[j : j + width]
         yield x, y, _added([table[np.ix_(p, q)] for table, p, q in zip(tables, x.T, y.T, strict=True)])
 
 
