@@ -53,7 +53,7 @@ class Annealing:
         for t, row, n in zip(kind, best, width, strict=True):
             block = sorted(x for s in row[:n] for x in kinds[t].unions[s])
             # More than its stabilizer may fix the block: then its orbit is shorter, and counts more than once.
-            base_blocks += [block] * (kinds[t].index // len(self.group.orbit(block)))
+            base_blocks += kinds[t].listed(block)
         return Outcome(int(cost), base_blocks)
 
     def _random_block(self, stabilizer: Stabilizer, rng: np.random.Generator) -> list[int]:

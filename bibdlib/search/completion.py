@@ -47,7 +47,7 @@ class Completion:
         base_blocks = []
         for stabilizer, union in self._search(layout, rng, _STEPS * 2 ** min(turn, _DOUBLINGS)):
             block = sorted(x for s in union if s >= 0 for x in stabilizer.unions[s])
-            base_blocks += [block] * (stabilizer.index // len(self.group.orbit(block)))
+            base_blocks += stabilizer.listed(block)
         return Outcome(0 if base_blocks else None, base_blocks)
 
     def _search(self, layout: Layout, rng: np.random.Generator, budget: int) -> list[tuple[Stabilizer, Integers]]:

@@ -25,7 +25,7 @@ __all__ = ["Families"]
 
 Integers = npt.NDArray[np.int64]
 
-_MOST = 30
+_MOST, _OF_EACH = 30, 10
 _BASE_BLOCKS = range(2, 7)
 
 
@@ -73,7 +73,7 @@ class Families:
         found = [[(row * orders)[:, None] for row in sizes[: len(self.regular)]]]
         for large, small in pairwise(self.chain):
             step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng)
-            finer = (parts for known in found for parts in step.refined(known, rng))
+            finer = (parts for known in found for parts in islice(step.refined(known, rng), _OF_EACH))
             found = list(islice(finer, _MOST if len(small) > 1 else 1))
         if not found:
             return Outcome(None, [])
@@ -82,7 +82,7 @@ class Families:
         base_blocks = []
         for row, stabilizer in zip(incidences, stabilizers, strict=True):
             block = sorted(points[row].tolist())
-            base_blocks += [block] * (stabilizer.index // len(self.group.orbit(block)))
+            base_blocks += stabilizer.listed(block)
         return Outcome(0, base_blocks)
 
     def _sizes(self, stabilizers: list[Stabilizer], seed: int) -> Integers | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, product
 from math import gcd, isqrt, prod
 
 import numpy as np
@@ -58,7 +58,7 @@ def meetings(
     for late_x, late_y, late in islice(_turned(fixed, late_xs, late_ys, _LATE, rng), _PORTIONS):
         missing = target - late
         in_early, in_late = _shared(early.ravel(), missing.ravel())
-        for m in in_late:
+        for m in rng.permutation(in_late):
             for n in in_early[early.flat[in_early] == missing.flat[m]]:
                 (h, i, *first), (j, k, *then) = (np.unravel_index(x, y.shape) for x, y in ((n, early), (m, late)))
                 x, y = np.concatenate([early_x[h], late_x[j]]), np.concatenate([early_y[i], late_y[k]])
@@ -70,15 +70,15 @@ def _turned(
 ) -> Iterator[tuple[Integers, Integers, Sums]]:
     """Some rows of places in the one orbit and in the other, and the sums for each of both and all turns.
 
-    At most about `most` sums at a time, until all rows have met.
+    At most about `most` sums at a time, at first as many, until all rows have met.
     """
     pairs = max(1, most // prod(table.shape[2] for table in tables))
     width = min(len(ys), max(isqrt(pairs), pairs // len(xs)))
     height = pairs // width
     xs, ys = rng.permutation(xs), rng.permutation(ys)
-    corners = [(i, j) for i in range(0, len(xs), height) for j in range(0, len(ys), width)]
-    for i, j in rng.permutation(corners):
-        x, y = xs[i : i + height], ys[j : j + width]
+    x_parts = [xs[i : i + height] for i in range(0, len(xs), height)]
+    y_parts = [ys[j : j + width] for j in range(0, len(ys), width)]
+    for x, y in sorted(product(x_parts, y_parts), key=lambda parts: -len(parts[0]) * len(parts[1])):
         yield x, y, _added([table[np.ix_(p, q)] for table, p, q in zip(tables, x.T, y.T, strict=True)])
 
 
@@ -106,8 +106,11 @@ def _places(shape: list[int], most: int, rng: np.random.Generator) -> Integers:
 
 
 def _shared(early: Sums, late: Sums) -> tuple[Integers, Integers]:
-    """Where in either the values are that both have; first those whose leading bits both have."""
-    trailing = np.uint64(61 - min(len(early), 1 << 21).bit_length())
+    """Where in either the values are that both have; first those whose leading bits both have.
+
+    So many bits that of all there are the early values have one in eight at most.
+    """
+    trailing = np.uint64(61 - min(len(early), _EARLY).bit_length())
     in_late = np.flatnonzero(_marked(early >> trailing, trailing)[late >> trailing])
     in_early = np.flatnonzero(_marked(late[in_late] >> trailing, trailing)[early >> trailing])
     both = np.intersect1d(early[in_early], late[in_late])

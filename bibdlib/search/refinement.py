@@ -54,6 +54,10 @@ class Refinement:
     ) -> None:
         steps = [_Step(group, orbit, large, small) for orbit in orbits]
         self.unions = [[_Unions(step, stabilizer) for stabilizer in stabilizers] for step in steps]
+        self.longest = [
+            min(_LIST, _TABLE // group.order) if len(orbits) == 1 else isqrt(_TABLE // len(unions.turns))
+            for unions in self.unions[-1]
+        ]
         count = steps[0].count
         times = np.full(count, parameters.lam * len(small), dtype=np.uint64)
         self.marks = _halved(rng.integers(1 << 63, size=count, dtype=np.uint64))
@@ -75,8 +79,8 @@ class Refinement:
         turns = [unions.turns for unions in self.unions[-1]]
         drawn = [
             [
-                unions.drawn(part, self.marks, _LIST if len(parts) == 1 else isqrt(_TABLE // len(t)), rng)
-                for unions, part, t in zip(in_orbit, known, turns, strict=True)
+                unions.drawn(part, self.marks, most, rng)
+                for unions, part, most in zip(in_orbit, known, self.longest, strict=True)
             ]
             for in_orbit, known in zip(self.unions, parts, strict=True)
         ]

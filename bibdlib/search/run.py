@@ -149,7 +149,8 @@ def search(
         "families": how many points each base block has in each of one or two orbits, drawn by CP-SAT, then how many
         in those of smaller and smaller normal subgroups; the parts in two orbits are difference families, turned to
         fit. For groups that are regular on one or two orbits, fix all other points and leave two to six base blocks,
-        each fixed by a cyclic normal subgroup; proves that there is no design where no such numbers exist.
+        each fixed by a cyclic normal subgroup; proves that there is none with such base blocks where no such numbers
+        exist.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
         "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
         matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no

@@ -58,6 +58,10 @@ class Stabilizer:
             cells = cells[first]
         return cells, np.searchsorted(covered, np.arange(len(self.group.pair_orbit_lengths) + 1))
 
+    def listed(self, block: list[int], times: int = 1) -> list[list[int]]:
+        """A block that H fixes, developed |G : H| times: more than once if it has a larger stabilizer than H."""
+        return [block] * (times * self.index // len(self.group.orbit(block)))
+
     def shapes(self, k: int) -> list[tuple[tuple[int, ...], int]]:
         """The multisets of lengths of H-orbits that add up to k, each with the number of its unions."""
         lengths, counts = np.unique(self.sizes, return_counts=True)

@@ -46,7 +46,7 @@ class Subgroups:
         for i, times in self._solved(stacked[different], int(rng.integers(1 << 30))):
             s, union = fixed[different[i]]
             block = sorted(x for orbit in union if orbit >= 0 for x in s.unions[orbit])
-            base_blocks += [block] * (times * s.index // len(self.group.orbit(block)))
+            base_blocks += s.listed(block, times)
         return Outcome(0 if base_blocks else None, base_blocks)
 
     def _unions(self, s: Stabilizer, rng: np.random.Generator) -> tuple[Integers, Integers]:

@@ -55,7 +55,7 @@ class Unions:
         base_blocks = []
         for t, union in (blocks[i] for i in chosen):
             block = sorted(x for s in union if s >= 0 for x in self.stabilizers[t].unions[s])
-            base_blocks += [block] * (self.stabilizers[t].index // len(self.group.orbit(block)))
+            base_blocks += self.stabilizers[t].listed(block)
         return Outcome(0 if base_blocks else None, base_blocks)
 
 
