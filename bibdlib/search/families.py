@@ -25,7 +25,7 @@ __all__ = ["Families"]
 
 Integers = npt.NDArray[np.int64]
 
-_MOST, _OF_EACH = 30, 10
+_MOST, _OF_EACH = {1: 100, 2: 30}, 10
 _BASE_BLOCKS = range(2, 7)
 
 
@@ -50,6 +50,7 @@ class Families:
         normal = [stabilizer for stabilizer in cyclic_stabilizers(group) if _is_normal(stabilizer)]
         possible = [layout.of_each for layout in layouts(parameters, group, normal)]
         self.layouts = [stabilizers for stabilizers in possible if len(stabilizers) in _BASE_BLOCKS]
+        self.subgroups = normal[1:]
         if not self.layouts:
             raise InvalidParameters(
                 "Argument 'group' must, for 'families', leave two to six base blocks that cyclic normal subgroups "
@@ -62,6 +63,8 @@ class Families:
         rng = np.random.default_rng((self.seed, number))
         turn = number % len(self.layouts)
         for stabilizers in self.layouts[turn:] + self.layouts[:turn]:
+            if not all(self._room(stabilizers, subgroup) for subgroup in self.subgroups):
+                continue
             sizes = self._sizes(stabilizers, int(rng.integers(1 << 30)))
             if sizes is None:
                 return Outcome(None, [])
@@ -70,11 +73,13 @@ class Families:
         else:
             return Outcome(None, [], exhausted=True)
         orders = [s.order for s in stabilizers]
+        most = _MOST[len(self.regular)]
         found = [[(row * orders)[:, None] for row in sizes[: len(self.regular)]]]
         for large, small in pairwise(self.chain):
             step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng)
-            finer = (parts for known in found for parts in islice(step.refined(known, rng), _OF_EACH))
-            found = list(islice(finer, _MOST if len(small) > 1 else 1))
+            of_each = max(_OF_EACH, most // len(found)) if found and len(self.regular) == 1 else _OF_EACH
+            finer = (parts for known in found for parts in islice(step.refined(known, rng), of_each))
+            found = list(islice(finer, most if len(small) > 1 else 1))
         if not found:
             return Outcome(None, [])
         incidences = np.column_stack([*found[0], sizes[len(self.regular) :].T]) > 0
@@ -85,6 +90,13 @@ class Families:
             base_blocks += stabilizer.listed(block)
         return Outcome(0, base_blocks)
 
+    def _room(self, stabilizers: list[Stabilizer], subgroup: Stabilizer) -> bool:
+        """Whether the blocks that the subgroup fixes are not too many: with a point they have the image as well."""
+        point = self.regular[0][0]
+        fixed = sum(s.index for s in stabilizers if _orbit(subgroup, point) <= _orbit(s, point))
+        fewest = self.parameters.k - len(self.fixed)
+        return fixed * fewest <= self.parameters.lam * self.group.order * len(self.regular)
+
     def _sizes(self, stabilizers: list[Stabilizer], seed: int) -> Integers | None:
         """How many blocks of each orbit go through a point of each orbit."""
         lengths = [s.index for s in stabilizers]
@@ -92,6 +104,10 @@ class Families:
         in_regular = [list(range(min(s.index, self.parameters.k // s.order) + 1)) for s in stabilizers]
         possible = [in_regular] * len(self.regular) + [[[0, n] for n in lengths]] * len(self.fixed)
         return decomposition(self.parameters, points, lengths, possible, False, seed)
+
+
+def _orbit(subgroup: Stabilizer, point: int) -> set[int]:
+    return next(set(union) for union in subgroup.unions if point in union)
 
 
 def _is_normal(stabilizer: Stabilizer) -> bool:

@@ -23,10 +23,11 @@ from bibdlib.search.stabilizers import Stabilizer
 __all__ = ["Refinement"]
 
 Integers = npt.NDArray[np.int64]
+Members = npt.NDArray[np.int16]
 Sums = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.float64]
 
-_LIST, _TABLE = 1 << 15, 1 << 23
+_LISTED, _DRAWN, _LONG, _TABLE = 1 << 24, 1 << 20, 1 << 15, 1 << 23
 
 
 class Refinement:
@@ -55,12 +56,11 @@ class Refinement:
         steps = [_Step(group, orbit, large, small) for orbit in orbits]
         self.unions = [[_Unions(step, stabilizer) for stabilizer in stabilizers] for step in steps]
         self.longest = [
-            min(_LIST, _TABLE // group.order) if len(orbits) == 1 else isqrt(_TABLE // len(unions.turns))
-            for unions in self.unions[-1]
+            _LISTED if len(orbits) == 1 else isqrt(_TABLE // len(unions.turns)) for unions in self.unions[-1]
         ]
         count = steps[0].count
         times = np.full(count, parameters.lam * len(small), dtype=np.uint64)
-        self.marks = _halved(rng.integers(1 << 63, size=count, dtype=np.uint64))
+        self.marks = rng.integers(1 << 63, size=count, dtype=np.uint64)
         self.weights, self.targets = {}, {}
         for a, b in combinations_with_replacement(range(len(orbits)), 2):
             # Every pair of cells is the image of just one that begins with the first.
@@ -84,7 +84,9 @@ class Refinement:
             ]
             for in_orbit, known in zip(self.unions, parts, strict=True)
         ]
-        order, half = _halves([prod(map(len, lists)) for lists in zip(turns, *drawn, strict=True)])
+        order, half = _halves(
+            [len(turn) * prod(parts.number for parts in lists) for turn, *lists in zip(turns, *drawn, strict=True)]
+        )
         unions = [[in_orbit[j] for j in order] for in_orbit in self.unions]
         lists = [[in_orbit[j] for j in order] for in_orbit in drawn]
         met = self._in_one_orbit if len(parts) == 1 else self._in_two_orbits
@@ -92,20 +94,21 @@ class Refinement:
             yield [np.array(part, dtype=np.int64)[np.argsort(order)] for part in found]
 
     def _in_one_orbit(
-        self, unions: list[list[_Unions]], lists: list[list[Counts]], half: int, rng: np.random.Generator
+        self, unions: list[list[_Unions]], lists: list[list[_Parts]], half: int, rng: np.random.Generator
     ) -> Iterator[list[list[Counts]]]:
         covers = self._covers(0, unions[0], lists[0])
         rows = some_rows(covers, half, rng)
         alone = np.zeros_like(rows[0][:1]), np.zeros_like(rows[1][:1])
         tables = [each[:, None, None] for each in covers]
         for places, _, _ in meetings(tables, half, [rows, alone], self.targets[0, 0], rng):
-            yield [[each[i] for each, i in zip(lists[0], places, strict=True)]]
+            found = [each.counts(x[np.array([i])]) for each, x, i in zip(unions[0], lists[0], places, strict=True)]
+            yield [[counts[0] for counts in found]]
 
     def _in_two_orbits(
-        self, unions: list[list[_Unions]], lists: list[list[Counts]], half: int, rng: np.random.Generator
+        self, unions: list[list[_Unions]], lists: list[list[_Parts]], half: int, rng: np.random.Generator
     ) -> Iterator[list[list[Counts]]]:
         turns = [each.turns for each in unions[1]]
-        rows, used = [], []
+        rows, used, covered = [], [], []
         for a in range(2):
             covers = self._covers(a, unions[a], lists[a])
             early, late = promising_rows(covers, half, self.targets[a, a], prod(map(len, turns[:half])), rng)
@@ -114,16 +117,15 @@ class Refinement:
             places = [np.unique(column, return_inverse=True) for column in (*early.T, *late.T)]
             renumbered = [column for _, column in places]
             rows.append((np.column_stack(renumbered[:half]), np.column_stack(renumbered[half:])))
-            used.append([each[i] for each, (i, _) in zip(lists[a], places, strict=True)])
+            used.append([each.counts(x[i]) for each, x, (i, _) in zip(unions[a], lists[a], places, strict=True)])
+            covered.append([each[i] for each, (i, _) in zip(covers, places, strict=True)])
         xs, ys = used
         turned = [y[:, each] for y, each in zip(ys, turns, strict=True)]
         tables = [
             x_covers[:, None, None]
             + y_covers[:, None]
             + _joined(np.tensordot(each.once(x) @ w, y, (1, 2)) for w in self.weights[0, 1])
-            for x_covers, y_covers, each, x, y in zip(
-                self._covers(0, unions[0], xs), self._covers(1, unions[1], ys), unions[0], xs, turned, strict=True
-            )
+            for x_covers, y_covers, each, x, y in zip(*covered, unions[0], xs, turned, strict=True)
         ]
         target = np.sum(list(self.targets.values()), axis=0)
         for in_first, in_second, chosen in meetings(tables, half, rows, target, rng):
@@ -132,11 +134,11 @@ class Refinement:
                 [y[i, turn] for y, i, turn in zip(turned, in_second, chosen, strict=True)],
             ]
 
-    def _covers(self, a: int, unions: list[_Unions], lists: list[Counts]) -> list[Sums]:
+    def _covers(self, a: int, unions: list[_Unions], lists: list[_Parts]) -> list[Sums]:
         """What each part of each base block covers in its own orbit."""
         return [
-            _joined(((each.once(x) @ w) * x).sum(axis=1) for w in self.weights[a, a])
-            for each, x in zip(unions, lists, strict=True)
+            parts.covers(_joined(each.once(each.held) @ w @ each.held.T for w in self.weights[a, a]))
+            for each, parts in zip(unions, lists, strict=True)
         ]
 
 
@@ -175,7 +177,7 @@ class _Unions:
         known, cells = step.known[points], step.cells[points]
         merged = _merged(cells)
         which = _merged(known)[known[:, 0]]
-        self.classes = [np.flatnonzero(which == i) for i in range(which.max() + 1)]
+        self.classes = [np.flatnonzero(which == i).astype(np.int16) for i in range(which.max() + 1)]
         self.known = known[[each[0] for each in self.classes], 0]
         self.within = (known == known[:, :1]).sum(axis=1)[0]
         self.held = (cells[:, :, None] == np.arange(step.count)).sum(axis=1).astype(float)
@@ -188,27 +190,79 @@ class _Unions:
         """One point only of each of the stabilizer's orbits."""
         return parts / self.multiple * self.single
 
-    def drawn(self, part: Integers, marks: list[Counts], most: int, rng: np.random.Generator) -> Counts:
+    def counts(self, parts: Members) -> Counts:
+        """How many points each part has in each cell."""
+        counts = np.zeros((len(parts), len(self.single)))
+        for orbit in parts.T:
+            counts += self.held[orbit]
+        return counts
+
+    def drawn(self, part: Integers, marks: Sums, most: int, rng: np.random.Generator) -> _Parts:
         """Different parts that come to the given one under the larger subgroup, one for all that are turns of it.
 
         All if there are not more than `most`.
         """
-        wanted = part[self.known] // self.within
-        numbers = [comb(len(each), int(i)) for each, i in zip(self.classes, wanted, strict=True)]
-        if prod(numbers) <= most:
-            places = np.unravel_index(np.arange(prod(numbers)), numbers)
-            choices = [list(combinations(each, i)) for each, i in zip(self.classes, wanted, strict=True)]
-            chosen = [np.array(each, dtype=np.int64)[i] for each, i in zip(choices, places, strict=True)]
-        else:
-            keys = [rng.random((most, len(each))) for each in self.classes]
-            chosen = [
-                each[np.argsort(key, axis=1)[:, :i]] for each, key, i in zip(self.classes, keys, wanted, strict=True)
-            ]
-        counts = np.zeros((len(chosen[0]), len(self.single)))
-        for orbit in np.column_stack(chosen).T:
-            counts += self.held[orbit]
-        sums = np.array([_joined(counts[:, turn] @ mark for mark in marks) for turn in self.turns]).min(axis=0)
-        return counts[np.unique(sums, return_index=True)[1]]
+        wanted = (part[self.known] // self.within).tolist()
+        turned = np.array([self.held[:, turn].astype(np.uint64) @ marks for turn in self.turns])
+        numbers = [comb(len(each), i) for each, i in zip(self.classes, wanted, strict=True)]
+        if prod(numbers) > most:
+            times = min(most, _DRAWN)
+            drawn = [_drawn(each, i, times, rng) for each, i in zip(self.classes, wanted, strict=True)]
+            rows = np.column_stack(drawn)
+            return _Parts([rows[_firsts(rows, turned)]])
+        choices = [_subsets(each, i) for each, i in zip(self.classes, wanted, strict=True)]
+        choices = [each[np.sort(_firsts(each, turned[:1]))] for each in choices]
+        moved = next((j for j, each in enumerate(choices) if len(each) > 1), 0)
+        firsts = np.sort(_firsts(choices[moved], turned))
+        # Where the turns move all choices of a class, those of the others need not be told apart.
+        if all_moved := len(firsts) * len(turned) == len(choices[moved]):
+            choices[moved] = choices[moved][firsts]
+        parts = _Parts(choices)
+        if all_moved and parts.number > _LONG:
+            return parts
+        rows = parts[np.arange(parts.number)]
+        return _Parts([rows[_firsts(rows, turned)]])
+
+
+class _Parts:
+    """Parts of a base block in one orbit: one row of its stabilizer's orbits from every table."""
+
+    def __init__(self, tables: list[Members]) -> None:
+        self.tables, self.shape = tables, [len(table) for table in tables]
+        self.number = prod(self.shape)
+
+    def __getitem__(self, places: Integers) -> Members:
+        rows = np.unravel_index(places, self.shape)
+        return np.column_stack([table[i] for table, i in zip(self.tables, rows, strict=True)])
+
+    def covers(self, weights: Sums) -> Sums:
+        """The sum of the weights over all pairs of each."""
+        from bibdlib.search.covers import pair_sums
+
+        widths = np.array([table.shape[1] for table in self.tables])
+        return pair_sums(np.concatenate([t.ravel() for t in self.tables]), widths, np.array(self.shape), weights)
+
+
+def _subsets(members: Members, number: int) -> Members:
+    """All subsets of so many members."""
+    chosen = list(combinations(members.tolist(), number))
+    return np.array(chosen, dtype=np.int16).reshape(len(chosen), number)
+
+
+def _drawn(members: Members, number: int, times: int, rng: np.random.Generator) -> Members:
+    """As many random subsets, some at a time so that the keys need little memory."""
+    subsets = []
+    for first in range(0, times, _LONG):
+        keys = rng.random((min(times - first, _LONG), len(members)))
+        subsets.append(members[np.argpartition(keys, min(number, len(members) - 1), axis=1)[:, :number]])
+    return np.concatenate(subsets)
+
+
+def _firsts(parts: Members, turned: Sums) -> Integers:
+    """Where the first is of those that are turns of each other, in no order that tells which."""
+    from bibdlib.search.covers import least_sums
+
+    return np.unique(least_sums(parts, turned), return_index=True)[1]
 
 
 def _cells(subgroup: Integers, orbit: Integers) -> Integers:

@@ -1,6 +1,6 @@
 """Parts of base blocks, counted in the orbits of one normal subgroup after another."""
 
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import named_group
 from bibdlib.search import search
+from bibdlib.search.covers import pair_sums
 from bibdlib.search.families import Families
 from bibdlib.search.refinement import Refinement
 from bibdlib.search.stabilizers import cyclic_stabilizers
@@ -63,10 +64,65 @@ def test_no_parts_are_met_twice():
     assert len(met) == len(set(met)) > 1
 
 
+@pytest.mark.parametrize(
+    ("n", "cells", "finer", "part", "most"),
+    [
+        (15, 5, 15, [1, 0, 3, 2, 1], 100),
+        (15, 5, 15, [1, 0, 3, 2, 1], 5),
+        (15, 1, 5, [5], 10**4),
+        (12, 2, 4, [2, 2], 1000),
+    ],
+)
+def test_one_of_the_parts_that_are_turns_of_each_other(monkeypatch, n, cells, finer, part, most):
+    monkeypatch.setattr("bibdlib.search.refinement._LONG", 2)
+    group = named_group(f"Z{n}")
+    rng = np.random.default_rng(0)
+    large, small = group.elements[::cells], group.elements[::finer]
+    step = Refinement(Parameters(15, 7, 3), group, [np.arange(n)], large, small, cyclic_stabilizers(group)[:1], rng)
+    unions = step.unions[0][0]
+    parts = unions.drawn(np.array(part), step.marks, most, rng)
+    drawn = unions.counts(parts[np.arange(parts.number)]).astype(int)
+    possible = {
+        _least_turn(row, cells)
+        for row in product(range(n // finer + 1), repeat=finer)
+        if [sum(row[cell::cells]) for cell in range(cells)] == part
+    }
+    met = {_least_turn(row, cells) for row in drawn.tolist()}
+    assert len(met) == parts.number
+    assert met == possible if len(possible) <= most else met < possible
+
+
+def test_pair_sums_of_unions_of_rows():
+    rng = np.random.default_rng(0)
+    tables = [
+        np.array(rows, dtype=np.int16) for rows in ([[0, 1], [1, 2], [0, 2]], [[3]], [[4], [5]], np.empty((1, 0)))
+    ]
+    weights = rng.integers(1 << 63, size=(6, 6), dtype=np.uint64)
+    members = np.concatenate([table.ravel() for table in tables])
+    widths, numbers = (np.array([table.shape[axis] for table in tables]) for axis in (1, 0))
+    wanted = [weights[np.ix_(x, x)].sum() for rows in product(*tables) for x in [np.concatenate(rows)]]
+    assert pair_sums(members, widths, numbers, weights).tolist() == wanted
+
+
+def test_blocks_that_a_subgroup_fixes_have_the_images_of_their_points_as_well(monkeypatch):
+    # Three base blocks with six orbits of Z3 each would cover pairs that it moves onto each other 18 times, not nine.
+    families = Families(Parameters(69, 18, 9), named_group("Z69"), 0)
+    assert len(families.layouts) == 3
+    tried = []
+    monkeypatch.setattr(families, "_sizes", lambda stabilizers, seed: tried.append([s.order for s in stabilizers]))
+    for number in range(3):
+        families.round(number)
+    assert tried == [[1, 1]] * 3
+
+
 def _stabilizer(group, block):
     """The largest cyclic subgroup that fixes the block."""
     fixing = [s for s in cyclic_stabilizers(group) if all(len({*u} & {*block}) in (0, len(u)) for u in s.unions)]
     return max(fixing, key=lambda s: s.order)
+
+
+def _least_turn(row, cells):
+    return min(tuple(np.roll(row, turn)) for turn in range(0, len(row), cells))
 
 
 def _counted(orbit, block, subgroup):
