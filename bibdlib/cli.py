@@ -182,9 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `bibd` on the arguments, those of the process by default, and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return app(arguments or ["--help"], prog_name="bibd", standalone_mode=False) or YES
+        code: int = app(arguments or ["--help"], prog_name="bibd", standalone_mode=False) or YES
     except typer.Abort:
-        return _complain("interrupted", INTERRUPTED)
+        code = INTERRUPTED
     except UsageError as error:
         return _complain(error.format_message(), BAD_USE)
     except (NonexistentDesign, NotADesign) as error:
@@ -197,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error.filename}: {error.strerror}", BAD_USE)
     except MemoryError:
         return _complain("the design does not fit into memory", BAD_USE)
+    # Typer returns this code, or aborts, as its version has it.
+    return _complain("interrupted", INTERRUPTED) if code == INTERRUPTED else code
 
 
 def _complain(message: object, code: int) -> int:

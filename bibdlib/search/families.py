@@ -25,6 +25,8 @@ __all__ = ["Families"]
 
 Integers = npt.NDArray[np.int64]
 
+# Most solutions of a step, in one orbit and in two, and of those that refine the same one. In one orbit, where many
+# cost hardly more than one, these may be more, so that there are as many in all.
 _MOST, _OF_EACH = {1: 100, 2: 30}, 10
 _BASE_BLOCKS = range(2, 7)
 

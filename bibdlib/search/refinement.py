@@ -27,6 +27,8 @@ Members = npt.NDArray[np.int16]
 Sums = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.float64]
 
+# In one orbit: most parts that are all listed, most that are drawn or held as rows, and how many are held at once.
+# In two orbits: most pairs of parts of a base block, in all turns.
 _LISTED, _DRAWN, _LONG, _TABLE = 1 << 24, 1 << 20, 1 << 15, 1 << 23
 
 
@@ -200,28 +202,27 @@ class _Unions:
     def drawn(self, part: Integers, marks: Sums, most: int, rng: np.random.Generator) -> _Parts:
         """Different parts that come to the given one under the larger subgroup, one for all that are turns of it.
 
-        All if there are not more than `most`.
+        All if there are not more than `most`, and they need little memory; else random ones.
         """
         wanted = (part[self.known] // self.within).tolist()
         turned = np.array([self.held[:, turn].astype(np.uint64) @ marks for turn in self.turns])
         numbers = [comb(len(each), i) for each, i in zip(self.classes, wanted, strict=True)]
-        if prod(numbers) > most:
-            times = min(most, _DRAWN)
-            drawn = [_drawn(each, i, times, rng) for each, i in zip(self.classes, wanted, strict=True)]
-            rows = np.column_stack(drawn)
-            return _Parts([rows[_firsts(rows, turned)]])
-        choices = [_subsets(each, i) for each, i in zip(self.classes, wanted, strict=True)]
-        choices = [each[np.sort(_firsts(each, turned[:1]))] for each in choices]
-        moved = next((j for j, each in enumerate(choices) if len(each) > 1), 0)
-        firsts = np.sort(_firsts(choices[moved], turned))
-        # Where the turns move all choices of a class, those of the others need not be told apart.
-        if all_moved := len(firsts) * len(turned) == len(choices[moved]):
-            choices[moved] = choices[moved][firsts]
-        parts = _Parts(choices)
-        if all_moved and parts.number > _LONG:
-            return parts
-        rows = parts[np.arange(parts.number)]
-        return _Parts([rows[_firsts(rows, turned)]])
+        if prod(numbers) <= most and max(numbers) <= _DRAWN:
+            choices = [_subsets(each, i) for each, i in zip(self.classes, wanted, strict=True)]
+            choices = [each[np.sort(_firsts(each, turned[:1]))] for each in choices]
+            moved = next((j for j, each in enumerate(choices) if len(each) > 1), 0)
+            firsts = np.sort(_firsts(choices[moved], turned))
+            # Where the turns move all choices of a class, those of the others need not be told apart.
+            if all_moved := len(firsts) * len(turned) == len(choices[moved]):
+                choices[moved] = choices[moved][firsts]
+            parts = _Parts(choices)
+            if all_moved and parts.number > _LONG:
+                return parts
+            if parts.number <= _DRAWN:
+                return _Parts([_unlike(parts[np.arange(parts.number)], turned)])
+        times = min(most, _DRAWN)
+        drawn = [_drawn(each, i, times, rng) for each, i in zip(self.classes, wanted, strict=True)]
+        return _Parts([_unlike(np.column_stack(drawn), turned)])
 
 
 class _Parts:
@@ -258,8 +259,13 @@ def _drawn(members: Members, number: int, times: int, rng: np.random.Generator) 
     return np.concatenate(subsets)
 
 
+def _unlike(parts: Members, turned: Sums) -> Members:
+    """One of those that are turns of each other, in the order of their least sums of marks."""
+    return parts[_firsts(parts, turned)]
+
+
 def _firsts(parts: Members, turned: Sums) -> Integers:
-    """Where the first is of those that are turns of each other, in no order that tells which."""
+    """Where the first is of those that are turns of each other, in the same order."""
     from bibdlib.search.covers import least_sums
 
     return np.unique(least_sums(parts, turned), return_index=True)[1]

@@ -162,12 +162,12 @@ def test_a_device_is_written_to_not_replaced(bibd):
     assert not Path(os.devnull).is_file()
 
 
-def test_interruption_has_its_own_code(bibd, monkeypatch):
+def test_interruption_is_told_and_has_its_own_code(bibd, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bibdlib, "construct", interrupt)
-    assert bibd("construct", 7, 3)[0] == 130
+    assert bibd("construct", 7, 3) == (130, "", "bibd: interrupted\n")
 
 
 def test_without_arguments_it_helps(bibd):
