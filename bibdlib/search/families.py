@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 
 # Most solutions of a step, in one orbit and in two, and of those that refine the same one. In one orbit, where many
 # cost hardly more than one, these may be more, so that there are as many in all.
-_MOST, _OF_EACH = {1: 100, 2: 30}, 10
+_MOST, _OF_EACH = {1: 400, 2: 30}, 10
 _BASE_BLOCKS = range(2, 7)
 
 
@@ -79,7 +79,7 @@ class Families:
         found = [[(row * orders)[:, None] for row in sizes[: len(self.regular)]]]
         for large, small in pairwise(self.chain):
             step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng)
-            of_each = max(_OF_EACH, most // len(found)) if found and len(self.regular) == 1 else _OF_EACH
+            of_each = most if len(self.regular) == 1 else _OF_EACH
             finer = (parts for known in found for parts in islice(step.refined(known, rng), of_each))
             found = list(islice(finer, most if len(small) > 1 else 1))
         if not found:

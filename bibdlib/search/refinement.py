@@ -9,8 +9,9 @@ meet in the middle. Covers are compared as sums of random weights of the pair or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations, combinations_with_replacement
-from math import comb, isqrt, prod
+from functools import cached_property
+from itertools import combinations_with_replacement
+from math import comb, inf, isqrt, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,9 @@ Members = npt.NDArray[np.int16]
 Sums = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.float64]
 
-# In one orbit: most parts that are all listed, most that are drawn or held as rows, and how many are held at once.
-# In two orbits: most pairs of parts of a base block, in all turns.
-_LISTED, _DRAWN, _LONG, _TABLE = 1 << 24, 1 << 20, 1 << 15, 1 << 23
+# Most parts that are all listed, most that are drawn or held as rows, how many are held at once, and kept; in two orbits
+# most pairs of parts of a base block, in all turns.
+_LISTED, _DRAWN, _LONG, _KEPT, _TABLE = 1 << 24, 1 << 20, 1 << 15, 1 << 12, 1 << 23
 
 
 class Refinement:
@@ -56,13 +57,9 @@ class Refinement:
         rng: np.random.Generator,
     ) -> None:
         steps = [_Step(group, orbit, large, small) for orbit in orbits]
-        self.unions = [[_Unions(step, stabilizer) for stabilizer in stabilizers] for step in steps]
-        self.longest = [
-            _LISTED if len(orbits) == 1 else isqrt(_TABLE // len(unions.turns)) for unions in self.unions[-1]
-        ]
         count = steps[0].count
         times = np.full(count, parameters.lam * len(small), dtype=np.uint64)
-        self.marks = rng.integers(1 << 63, size=count, dtype=np.uint64)
+        marks = rng.integers(1 << 63, size=count, dtype=np.uint64)
         self.weights, self.targets = {}, {}
         for a, b in combinations_with_replacement(range(len(orbits)), 2):
             # Every pair of cells is the image of just one that begins with the first.
@@ -72,6 +69,11 @@ class Refinement:
             self.weights[a, b] = _halved(weights[orbitals])
             alike = np.uint64((int(parameters.r) - parameters.lam) * (a == b))
             self.targets[a, b] = (weights * times).sum(keepdims=True) + alike * weights[:1]
+        self.unions = []
+        for a, step in enumerate(steps):
+            unions = {each: _Unions(step, each, marks, self.weights[a, a]) for each in set(stabilizers)}
+            self.unions.append([unions[each] for each in stabilizers])
+        self.longest = [inf if len(orbits) == 1 else isqrt(_TABLE // len(unions.turns)) for unions in self.unions[-1]]
 
     def refined(self, parts: list[Integers], rng: np.random.Generator) -> Iterator[list[Integers]]:
         """Parts of shape (base blocks, orbits of the smaller subgroup) in each orbit, as they are met.
@@ -80,10 +82,7 @@ class Refinement:
         """
         turns = [unions.turns for unions in self.unions[-1]]
         drawn = [
-            [
-                unions.drawn(part, self.marks, most, rng)
-                for unions, part, most in zip(in_orbit, known, self.longest, strict=True)
-            ]
+            [unions.drawn(part, most, rng) for unions, part, most in zip(in_orbit, known, self.longest, strict=True)]
             for in_orbit, known in zip(self.unions, parts, strict=True)
         ]
         order, half = _halves(
@@ -98,7 +97,7 @@ class Refinement:
     def _in_one_orbit(
         self, unions: list[list[_Unions]], lists: list[list[_Parts]], half: int, rng: np.random.Generator
     ) -> Iterator[list[list[Counts]]]:
-        covers = self._covers(0, unions[0], lists[0])
+        covers = [each.covers for each in lists[0]]
         rows = some_rows(covers, half, rng)
         alone = np.zeros_like(rows[0][:1]), np.zeros_like(rows[1][:1])
         tables = [each[:, None, None] for each in covers]
@@ -112,7 +111,7 @@ class Refinement:
         turns = [each.turns for each in unions[1]]
         rows, used, covered = [], [], []
         for a in range(2):
-            covers = self._covers(a, unions[a], lists[a])
+            covers = [each.covers for each in lists[a]]
             early, late = promising_rows(covers, half, self.targets[a, a], prod(map(len, turns[:half])), rng)
             if not len(early):
                 return
@@ -135,13 +134,6 @@ class Refinement:
                 [x[i] for x, i in zip(xs, in_first, strict=True)],
                 [y[i, turn] for y, i, turn in zip(turned, in_second, chosen, strict=True)],
             ]
-
-    def _covers(self, a: int, unions: list[_Unions], lists: list[_Parts]) -> list[Sums]:
-        """What each part of each base block covers in its own orbit."""
-        return [
-            parts.covers(_joined(each.once(each.held) @ w @ each.held.T for w in self.weights[a, a]))
-            for each, parts in zip(unions, lists, strict=True)
-        ]
 
 
 def _halves(numbers: list[int]) -> tuple[list[int], int]:
@@ -174,7 +166,7 @@ class _Step:
 class _Unions:
     """Parts of a base block in one orbit: unions of its stabilizer's orbits, drawn by where these are."""
 
-    def __init__(self, step: _Step, stabilizer: Stabilizer) -> None:
+    def __init__(self, step: _Step, stabilizer: Stabilizer, marks: Sums, weights: list[Counts]) -> None:
         points = np.searchsorted(step.orbit, [u for u in stabilizer.unions if u[0] in step.orbit])
         known, cells = step.known[points], step.cells[points]
         merged = _merged(cells)
@@ -187,6 +179,10 @@ class _Unions:
         self.single = np.zeros(step.count)
         self.single[np.unique(merged, return_index=True)[1]] = 1
         self.multiple = float((cells == cells[:, :1]).sum(axis=1)[0])
+        # Of each of the stabilizer's orbits in all turns, and of two of them.
+        self.marks = np.array([self.held[:, turn].astype(np.uint64) @ marks for turn in self.turns])
+        self.pairs = _joined(self.once(self.held) @ w @ self.held.T for w in weights)
+        self.lists: dict[bytes, _Parts] = {}
 
     def once(self, parts: Counts) -> Counts:
         """One point only of each of the stabilizer's orbits."""
@@ -199,55 +195,84 @@ class _Unions:
             counts += self.held[orbit]
         return counts
 
-    def drawn(self, part: Integers, marks: Sums, most: int, rng: np.random.Generator) -> _Parts:
+    def drawn(self, part: Integers, most: float, rng: np.random.Generator) -> _Parts:
         """Different parts that come to the given one under the larger subgroup, one for all that are turns of it.
 
-        All if there are not more than `most`, and they need little memory; else random ones.
+        All if there are not more than `most`, and they need little memory; else random ones. Short lists of all are
+        kept: many solutions have parts in common.
         """
+        if (known := part.tobytes()) in self.lists:
+            return self.lists[known]
         wanted = (part[self.known] // self.within).tolist()
-        turned = np.array([self.held[:, turn].astype(np.uint64) @ marks for turn in self.turns])
-        numbers = [comb(len(each), i) for each, i in zip(self.classes, wanted, strict=True)]
-        if prod(numbers) <= most and max(numbers) <= _DRAWN:
-            choices = [_subsets(each, i) for each, i in zip(self.classes, wanted, strict=True)]
-            choices = [each[np.sort(_firsts(each, turned[:1]))] for each in choices]
-            moved = next((j for j, each in enumerate(choices) if len(each) > 1), 0)
-            firsts = np.sort(_firsts(choices[moved], turned))
-            # Where the turns move all choices of a class, those of the others need not be told apart.
-            if all_moved := len(firsts) * len(turned) == len(choices[moved]):
-                choices[moved] = choices[moved][firsts]
-            parts = _Parts(choices)
-            if all_moved and parts.number > _LONG:
-                return parts
-            if parts.number <= _DRAWN:
-                return _Parts([_unlike(parts[np.arange(parts.number)], turned)])
-        times = min(most, _DRAWN)
+        if parts := self._all(wanted, most):
+            if parts.number <= _KEPT:
+                self.lists[known] = parts
+            return parts
+        times = int(min(most, _DRAWN))
         drawn = [_drawn(each, i, times, rng) for each, i in zip(self.classes, wanted, strict=True)]
-        return _Parts([_unlike(np.column_stack(drawn), turned)])
+        return _Parts([_unlike(np.column_stack(drawn), self.marks)], self.pairs)
+
+    def _all(self, wanted: list[int], most: float) -> _Parts | None:
+        if prod(comb(len(each), i) for each, i in zip(self.classes, wanted, strict=True)) > most:
+            return None
+        alike = [np.unique(self.marks[0, each], return_inverse=True)[1] for each in self.classes]
+        numbers = [_number_of_choices(each, i) for each, i in zip(alike, wanted, strict=True)]
+        if prod(numbers) > _LISTED or max(numbers) > _DRAWN:
+            return None
+        choices = [each[_choices(same, i)] for each, same, i in zip(self.classes, alike, wanted, strict=True)]
+        moved = next((j for j, each in enumerate(choices) if len(each) > 1), 0)
+        firsts = np.sort(_firsts(choices[moved], self.marks))
+        # Where the turns move all choices of a class, those of the others need not be told apart.
+        if all_moved := len(firsts) * len(self.marks) == len(choices[moved]):
+            choices[moved] = choices[moved][firsts]
+        parts = _Parts(choices, self.pairs)
+        if all_moved and parts.number > _LONG:
+            return parts
+        if parts.number > _DRAWN:
+            return None
+        return _Parts([_unlike(parts[np.arange(parts.number)], self.marks)], self.pairs)
 
 
 class _Parts:
     """Parts of a base block in one orbit: one row of its stabilizer's orbits from every table."""
 
-    def __init__(self, tables: list[Members]) -> None:
-        self.tables, self.shape = tables, [len(table) for table in tables]
+    def __init__(self, tables: list[Members], weights: Sums) -> None:
+        self.tables, self.weights, self.shape = tables, weights, [len(table) for table in tables]
         self.number = prod(self.shape)
 
     def __getitem__(self, places: Integers) -> Members:
         rows = np.unravel_index(places, self.shape)
         return np.column_stack([table[i] for table, i in zip(self.tables, rows, strict=True)])
 
-    def covers(self, weights: Sums) -> Sums:
+    @cached_property
+    def covers(self) -> Sums:
         """The sum of the weights over all pairs of each."""
         from bibdlib.search.covers import pair_sums
 
         widths = np.array([table.shape[1] for table in self.tables])
-        return pair_sums(np.concatenate([t.ravel() for t in self.tables]), widths, np.array(self.shape), weights)
+        return pair_sums(np.concatenate([t.ravel() for t in self.tables]), widths, np.array(self.shape), self.weights)
 
 
-def _subsets(members: Members, number: int) -> Members:
-    """All subsets of so many members."""
-    chosen = list(combinations(members.tolist(), number))
-    return np.array(chosen, dtype=np.int16).reshape(len(chosen), number)
+def _number_of_choices(alike: Integers, number: int) -> int:
+    """Of so many members, where those of the same kind need not be told apart."""
+    ways = np.ones(1)
+    for size in np.bincount(alike):
+        ways = np.convolve(ways, np.ones(size + 1))[: number + 1]
+    return int(ways[number])
+
+
+def _choices(alike: Integers, number: int) -> Integers:
+    """These choices in lexicographic order, of each kind the first members."""
+    sizes = np.bincount(alike)
+    chosen = np.zeros((1, 0), dtype=np.int64)
+    for i, size in enumerate(sizes):
+        longer = [np.column_stack([chosen, np.full(len(chosen), n)]) for n in range(size + 1)]
+        chosen = np.concatenate(longer)
+        left = number - chosen.sum(axis=1)
+        chosen = chosen[(left >= 0) & (left <= sizes[i + 1 :].sum())]
+    before = np.tril(alike[:, None] == alike, -1).sum(axis=1)
+    rows = np.nonzero(before < chosen[:, alike])[1].reshape(len(chosen), number)
+    return rows[np.lexsort(rows.T[::-1])] if number else rows
 
 
 def _drawn(members: Members, number: int, times: int, rng: np.random.Generator) -> Members:

@@ -1,6 +1,7 @@
 """Parts of base blocks, counted in the orbits of one normal subgroup after another."""
 
 from itertools import islice, pairwise, product
+from math import inf
 
 import numpy as np
 import pytest
@@ -71,6 +72,7 @@ def test_no_parts_are_met_twice():
         (15, 5, 15, [1, 0, 3, 2, 1], 5),
         (15, 1, 5, [5], 10**4),
         (12, 2, 4, [2, 2], 1000),
+        (24, 1, 4, [12], inf),
     ],
 )
 def test_one_of_the_parts_that_are_turns_of_each_other(monkeypatch, n, cells, finer, part, most):
@@ -80,7 +82,7 @@ def test_one_of_the_parts_that_are_turns_of_each_other(monkeypatch, n, cells, fi
     large, small = group.elements[::cells], group.elements[::finer]
     step = Refinement(Parameters(15, 7, 3), group, [np.arange(n)], large, small, cyclic_stabilizers(group)[:1], rng)
     unions = step.unions[0][0]
-    parts = unions.drawn(np.array(part), step.marks, most, rng)
+    parts = unions.drawn(np.array(part), most, rng)
     drawn = unions.counts(parts[np.arange(parts.number)]).astype(int)
     possible = {
         _least_turn(row, cells)
@@ -90,6 +92,7 @@ def test_one_of_the_parts_that_are_turns_of_each_other(monkeypatch, n, cells, fi
     met = {_least_turn(row, cells) for row in drawn.tolist()}
     assert len(met) == parts.number
     assert met == possible if len(possible) <= most else met < possible
+    assert (unions.drawn(np.array(part), most, rng) is parts) == (len(possible) <= most)
 
 
 def test_pair_sums_of_unions_of_rows():
