@@ -6,6 +6,7 @@ the points. In two orbits the parts are found one orbit at a time, and then turn
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 
 import numpy as np
@@ -78,10 +79,12 @@ class Families:
         most = _MOST[len(self.regular)]
         found = [[(row * orders)[:, None] for row in sizes[: len(self.regular)]]]
         for large, small in pairwise(self.chain):
-            step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng)
+            across = self._across(large)
+            step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng, across)
             of_each = most if len(self.regular) == 1 else _OF_EACH
             finer = (parts for known in found for parts in islice(step.refined(known, rng), of_each))
-            found = list(islice(finer, most if len(small) > 1 else 1))
+            distinct = _unlike(finer, stabilizers) if len(self.regular) == 1 else finer
+            found = list(islice(distinct, most if len(small) > 1 else 1))
         if not found:
             return Outcome(None, [])
         incidences = np.column_stack([*found[0], sizes[len(self.regular) :].T]) > 0
@@ -99,6 +102,13 @@ class Families:
         fewest = self.parameters.k - len(self.fixed)
         return fixed * fewest <= self.parameters.lam * self.group.order * len(self.regular)
 
+    def _across(self, large: Integers) -> Stabilizer | None:
+        """The least of prime order that has no element of the larger subgroup."""
+        point = self.regular[0][0]
+        known = set(large[:, point].tolist())
+        possible = (s for s in self.subgroups if isprime(s.order) and not _orbit(s, point) <= known)
+        return min(possible, key=lambda s: s.order, default=None)
+
     def _sizes(self, stabilizers: list[Stabilizer], seed: int) -> Integers | None:
         """How many blocks of each orbit go through a point of each orbit."""
         lengths = [s.index for s in stabilizers]
@@ -106,6 +116,18 @@ class Families:
         in_regular = [list(range(min(s.index, self.parameters.k // s.order) + 1)) for s in stabilizers]
         possible = [in_regular] * len(self.regular) + [[[0, n] for n in lengths]] * len(self.fixed)
         return decomposition(self.parameters, points, lengths, possible, False, seed)
+
+
+def _unlike(found: Iterable[list[Integers]], stabilizers: list[Stabilizer]) -> Iterator[list[Integers]]:
+    """One of the solutions in one orbit that differ in the order of base blocks with the same stabilizer."""
+    seen = set()
+    for parts in found:
+        key = tuple(
+            sorted((stabilizers.index(s), part.tobytes()) for s, part in zip(stabilizers, parts[0], strict=True))
+        )
+        if key not in seen:
+            seen.add(key)
+            yield parts
 
 
 def _orbit(subgroup: Stabilizer, point: int) -> set[int]:

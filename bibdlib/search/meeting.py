@@ -9,18 +9,12 @@ from math import gcd, isqrt, prod
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["meetings", "promising_rows", "some_rows"]
+__all__ = ["meetings", "promising_rows"]
 
 Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
 
 _SAMPLES, _EARLY, _LATE, _PORTIONS = 1 << 20, 1 << 21, 1 << 20, 4
-
-
-def some_rows(lists: list[Sums], half: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
-    """Places in the first `half` lists and in the others, all or as many as are looked at."""
-    shape = [len(each) for each in lists]
-    return _places(shape[:half], _EARLY, rng), _places(shape[half:], _PORTIONS * _LATE, rng)
 
 
 def promising_rows(

@@ -9,7 +9,7 @@ meet in the middle. Covers are compared as sums of random weights of the pair or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import comb, inf, isqrt, prod
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup
-from bibdlib.search.meeting import meetings, promising_rows, some_rows
+from bibdlib.search.meeting import meetings, promising_rows
 from bibdlib.search.stabilizers import Stabilizer
 
 __all__ = ["Refinement"]
@@ -28,9 +28,9 @@ Members = npt.NDArray[np.int16]
 Sums = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.float64]
 
-# Most parts that are all listed, most that are drawn or held as rows, how many are held at once, and kept; in two orbits
-# most pairs of parts of a base block, in all turns.
-_LISTED, _DRAWN, _LONG, _KEPT, _TABLE = 1 << 24, 1 << 20, 1 << 15, 1 << 12, 1 << 23
+# Most parts that are all listed, most that are drawn or held as rows, how many are held at once, how many are kept; in
+# two orbits most pairs of parts of a base block, in all turns.
+_LISTED, _DRAWN, _LONG, _KEPT, _TABLE = 1 << 24, 1 << 20, 1 << 12, 1 << 12, 1 << 23
 
 
 class Refinement:
@@ -44,6 +44,9 @@ class Refinement:
         All elements of the subgroups.
     stabilizers
         The normal subgroup that fixes each base block.
+    across
+        In one orbit, a normal subgroup that has only the smaller one's elements in common with the larger: what base
+        blocks cover up to it takes few values, and these meet first.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Refinement:
         small: Integers,
         stabilizers: list[Stabilizer],
         rng: np.random.Generator,
+        across: Stabilizer | None = None,
     ) -> None:
         steps = [_Step(group, orbit, large, small) for orbit in orbits]
         count = steps[0].count
@@ -65,10 +69,13 @@ class Refinement:
             # Every pair of cells is the image of just one that begins with the first.
             orbitals = np.empty((count, count), dtype=np.int64)
             orbitals[steps[a].moved[:, :1], steps[b].moved] = np.arange(count)
-            weights = rng.integers(1 << 63, size=count, dtype=np.uint64)
-            self.weights[a, b] = _halved(weights[orbitals])
+            weights = rng.integers(1 << 63, size=(1, count), dtype=np.uint64)
+            if len(orbits) == 1:
+                classes = steps[0].merged(across) if across else np.zeros(count, dtype=np.int64)
+                weights = np.concatenate([weights[:, classes], weights])
+            self.weights[a, b] = [_halved(each[orbitals]) for each in weights]
             alike = np.uint64((int(parameters.r) - parameters.lam) * (a == b))
-            self.targets[a, b] = (weights * times).sum(keepdims=True) + alike * weights[:1]
+            self.targets[a, b] = (weights * times).sum(axis=1) + alike * weights[:, 0]
         self.unions = []
         for a, step in enumerate(steps):
             unions = {each: _Unions(step, each, marks, self.weights[a, a]) for each in set(stabilizers)}
@@ -97,11 +104,9 @@ class Refinement:
     def _in_one_orbit(
         self, unions: list[list[_Unions]], lists: list[list[_Parts]], half: int, rng: np.random.Generator
     ) -> Iterator[list[list[Counts]]]:
-        covers = [each.covers for each in lists[0]]
-        rows = some_rows(covers, half, rng)
-        alone = np.zeros_like(rows[0][:1]), np.zeros_like(rows[1][:1])
-        tables = [each[:, None, None] for each in covers]
-        for places, _, _ in meetings(tables, half, [rows, alone], self.targets[0, 0], rng):
+        from bibdlib.search.classes import class_meetings
+
+        for places in class_meetings([each.covers for each in lists[0]], half, self.targets[0, 0], rng):
             found = [each.counts(x[np.array([i])]) for each, x, i in zip(unions[0], lists[0], places, strict=True)]
             yield [[counts[0] for counts in found]]
 
@@ -111,7 +116,7 @@ class Refinement:
         turns = [each.turns for each in unions[1]]
         rows, used, covered = [], [], []
         for a in range(2):
-            covers = [each.covers for each in lists[a]]
+            covers = [each.covers[0] for each in lists[a]]
             early, late = promising_rows(covers, half, self.targets[a, a], prod(map(len, turns[:half])), rng)
             if not len(early):
                 return
@@ -125,7 +130,7 @@ class Refinement:
         tables = [
             x_covers[:, None, None]
             + y_covers[:, None]
-            + _joined(np.tensordot(each.once(x) @ w, y, (1, 2)) for w in self.weights[0, 1])
+            + _joined(np.tensordot(each.once(x) @ w, y, (1, 2)) for w in self.weights[0, 1][0])
             for x_covers, y_covers, each, x, y in zip(*covered, unions[0], xs, turned, strict=True)
         ]
         target = np.sum(list(self.targets.values()), axis=0)
@@ -162,14 +167,22 @@ class _Step:
         firsts = self.orbit[np.unique(self.cells, return_index=True)[1]]
         return self.cells[np.searchsorted(self.orbit, elements[:, firsts])]
 
+    def points(self, stabilizer: Stabilizer) -> Integers:
+        """Of each of a subgroup's orbits the places of its points in the orbit."""
+        return np.searchsorted(self.orbit, [u for u in stabilizer.unions if u[0] in self.orbit])
+
+    def merged(self, stabilizer: Stabilizer) -> Integers:
+        """The number of the set in which each cell is, when a subgroup's orbits put cells together."""
+        return _merged(self.cells[self.points(stabilizer)])
+
 
 class _Unions:
     """Parts of a base block in one orbit: unions of its stabilizer's orbits, drawn by where these are."""
 
-    def __init__(self, step: _Step, stabilizer: Stabilizer, marks: Sums, weights: list[Counts]) -> None:
-        points = np.searchsorted(step.orbit, [u for u in stabilizer.unions if u[0] in step.orbit])
+    def __init__(self, step: _Step, stabilizer: Stabilizer, marks: Sums, weights: list[list[Counts]]) -> None:
+        points = step.points(stabilizer)
         known, cells = step.known[points], step.cells[points]
-        merged = _merged(cells)
+        merged = step.merged(stabilizer)
         which = _merged(known)[known[:, 0]]
         self.classes = [np.flatnonzero(which == i).astype(np.int16) for i in range(which.max() + 1)]
         self.known = known[[each[0] for each in self.classes], 0]
@@ -181,7 +194,9 @@ class _Unions:
         self.multiple = float((cells == cells[:, :1]).sum(axis=1)[0])
         # Of each of the stabilizer's orbits in all turns, and of two of them.
         self.marks = np.array([self.held[:, turn].astype(np.uint64) @ marks for turn in self.turns])
-        self.pairs = _joined(self.once(self.held) @ w @ self.held.T for w in weights)
+        self.kinds = [_kinds(self.marks[0, each]) for each in self.classes]
+        once = self.once(self.held)
+        self.pairs = [_joined(once @ w @ self.held.T for w in halves) for halves in weights]
         self.lists: dict[bytes, _Parts] = {}
 
     def once(self, parts: Counts) -> Counts:
@@ -215,11 +230,10 @@ class _Unions:
     def _all(self, wanted: list[int], most: float) -> _Parts | None:
         if prod(comb(len(each), i) for each, i in zip(self.classes, wanted, strict=True)) > most:
             return None
-        alike = [np.unique(self.marks[0, each], return_inverse=True)[1] for each in self.classes]
-        numbers = [_number_of_choices(each, i) for each, i in zip(alike, wanted, strict=True)]
+        numbers = [_number_of_choices(each, i) for each, i in zip(self.kinds, wanted, strict=True)]
         if prod(numbers) > _LISTED or max(numbers) > _DRAWN:
             return None
-        choices = [each[_choices(same, i)] for each, same, i in zip(self.classes, alike, wanted, strict=True)]
+        choices = [each[_choices(same, i)] for each, same, i in zip(self.classes, self.kinds, wanted, strict=True)]
         moved = next((j for j, each in enumerate(choices) if len(each) > 1), 0)
         firsts = np.sort(_firsts(choices[moved], self.marks))
         # Where the turns move all choices of a class, those of the others need not be told apart.
@@ -236,8 +250,8 @@ class _Unions:
 class _Parts:
     """Parts of a base block in one orbit: one row of its stabilizer's orbits from every table."""
 
-    def __init__(self, tables: list[Members], weights: Sums) -> None:
-        self.tables, self.weights, self.shape = tables, weights, [len(table) for table in tables]
+    def __init__(self, tables: list[Members], pairs: list[Sums]) -> None:
+        self.tables, self.pairs, self.shape = tables, pairs, [len(table) for table in tables]
         self.number = prod(self.shape)
 
     def __getitem__(self, places: Integers) -> Members:
@@ -246,24 +260,32 @@ class _Parts:
 
     @cached_property
     def covers(self) -> Sums:
-        """The sum of the weights over all pairs of each."""
+        """The sums of the weights over all pairs of each, a row for all of the same weights."""
         from bibdlib.search.covers import pair_sums
 
+        members = np.concatenate([table.ravel() for table in self.tables])
         widths = np.array([table.shape[1] for table in self.tables])
-        return pair_sums(np.concatenate([t.ravel() for t in self.tables]), widths, np.array(self.shape), self.weights)
+        return np.array([pair_sums(members, widths, np.array(self.shape), weights) for weights in self.pairs])
 
 
-def _number_of_choices(alike: Integers, number: int) -> int:
+def _kinds(marks: Sums) -> tuple[int, ...]:
+    """The number of its kind for each, in the order in which kinds appear."""
+    _, firsts, kinds = np.unique(marks, return_index=True, return_inverse=True)
+    return tuple(np.argsort(np.argsort(firsts))[kinds].tolist())
+
+
+def _number_of_choices(kinds: tuple[int, ...], number: int) -> int:
     """Of so many members, where those of the same kind need not be told apart."""
     ways = np.ones(1)
-    for size in np.bincount(alike):
+    for size in np.bincount(kinds):
         ways = np.convolve(ways, np.ones(size + 1))[: number + 1]
     return int(ways[number])
 
 
-def _choices(alike: Integers, number: int) -> Integers:
+@cache
+def _choices(kinds: tuple[int, ...], number: int) -> Integers:
     """These choices in lexicographic order, of each kind the first members."""
-    sizes = np.bincount(alike)
+    alike, sizes = np.array(kinds), np.bincount(kinds)
     chosen = np.zeros((1, 0), dtype=np.int64)
     for i, size in enumerate(sizes):
         longer = [np.column_stack([chosen, np.full(len(chosen), n)]) for n in range(size + 1)]

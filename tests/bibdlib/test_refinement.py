@@ -9,8 +9,9 @@ import pytest
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import named_group
 from bibdlib.search import search
+from bibdlib.search.classes import class_meetings
 from bibdlib.search.covers import pair_sums
-from bibdlib.search.families import Families
+from bibdlib.search.families import Families, _unlike
 from bibdlib.search.refinement import Refinement
 from bibdlib.search.stabilizers import cyclic_stabilizers
 
@@ -140,3 +141,36 @@ def _developed(parts, elements, orbits, subgroup):
     names = np.concatenate([np.unique(cells[orbit]) for orbit in orbits])
     images = np.searchsorted(names, cells[elements[:, names]])
     return np.concatenate([np.concatenate(block)[images] for block in zip(*parts, strict=True)]).T
+
+
+@pytest.mark.parametrize("half", [1, 2])
+@pytest.mark.parametrize("numbers", [(5, 4), (4, 6, 5), (7, 3, 5, 2)])
+def test_class_meetings_are_all_places_whose_sums_reach_the_target(monkeypatch, numbers, half):
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1 << 63, size=3, dtype=np.uint64)
+    counts = [rng.integers(2, size=(n, 3)).astype(np.uint64) for n in numbers]
+    lists = [np.stack([each[:, 0] * weights[0], each @ weights]) for each in counts]
+    places = [*product(*(range(n) for n in numbers))]
+    sums = [sum(each[:, i] for each, i in zip(lists, row, strict=True)) for row in places]
+    target = sums[0]
+    possible = {row for row, total in zip(places, sums, strict=True) if (total == target).all()}
+    met = [tuple(map(int, row)) for row in class_meetings(lists, half, target, rng)]
+    assert len(met) == len(set(met)) < len(places)
+    assert set(met) == possible
+    for limit in ("_EARLY", "_PAIRS", "_MOST"):
+        monkeypatch.setattr(f"bibdlib.search.classes.{limit}", 2)
+        assert {tuple(map(int, row)) for row in class_meetings(lists, half, target, rng)} <= possible
+
+
+def test_a_step_looks_across_the_least_subgroup_that_it_does_not_know():
+    families = Families(Parameters(106, 10, 3), named_group("Z105+inf"), 0)
+    assert [len(subgroup) for subgroup in families.chain] == [105, 15, 3, 1]
+    across = [families._across(large) for large in families.chain[:-1]]
+    assert [each and each.order for each in across] == [None, 7, 5]
+
+
+def test_solutions_that_differ_in_the_order_of_like_base_blocks_are_one():
+    full, short = (cyclic_stabilizers(named_group("Z6"))[i] for i in (0, 1))
+    a, b = np.array([1, 0, 2]), np.array([0, 1, 2])
+    found = [[np.array(rows)] for rows in ([a, b, a], [b, a, a], [a, b, b], [a, a, b])]
+    assert [*map(str, _unlike(found, [full, full, short]))] == [str(found[i]) for i in (0, 2, 3)]
