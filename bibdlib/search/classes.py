@@ -23,11 +23,11 @@ _EARLY, _PAIRS, _MOST = 1 << 21, 1 << 29, 1 << 12
 
 
 def class_meetings(lists: list[Sums], half: int, target: Sums, rng: np.random.Generator) -> Iterator[Integers]:
-    """Places in the lists whose entries add up to the target, modulo 2^64.
+    """Places in the lists, one in each, whose entries add up to the target, modulo 2^64; at most 4096 such.
 
-    Each list has the coarse sums of its entries in one row and their fine sums in the other, as `target` has both; if
-    the fine sums reach it, so do the coarse ones. The entries of the first `half` lists together, and those of the
-    others, are looked at all, or very many of them.
+    Each list, of shape (2, entries), has the coarse sums of its entries in the first row and their fine sums in the
+    second, as `target`, of shape (2,), has both; if the fine sums reach it, so do the coarse ones. The entries of the
+    first `half` lists together, and those of the others, are looked at all, or very many of them.
     """
     groups = [lists[:half], lists[half : half + 1], lists[half + 1 :]]
     early, early_sums = _added(groups[0], _EARLY, rng)
@@ -37,14 +37,14 @@ def class_meetings(lists: list[Sums], half: int, target: Sums, rng: np.random.Ge
     ys, y_sums, y_classes = _classed(ys, y_sums)
     wanted = np.flatnonzero(_wanted(early_sums[0], x_sums[0, x_classes[:-1]], y_sums[0, y_classes[:-1]], target[0]))
     wanted = wanted[np.argsort(early_sums[1, wanted])]
+    shapes = [[each.shape[1] for each in group] for group in groups]
     for i, x, y in _met(early_sums[:, wanted], x_sums, x_classes, y_sums, y_classes, target, _MOST):
         chosen = [early[wanted[i]], xs[x], ys[y]]
-        shapes = [[each.shape[1] for each in group] for group in groups]
         yield np.concatenate([np.unravel_index(n, shape) for n, shape in zip(chosen, shapes, strict=True) if shape])
 
 
 def _added(lists: list[Sums], most: int, rng: np.random.Generator) -> tuple[Integers, Sums]:
-    """The sums of one entry of each list, all or so many random ones, and their numbers among all."""
+    """The numbers of all ways to take an entry of each list, or of so many, and their sums, of shape (2, ways)."""
     shape = [each.shape[1] for each in lists]
     if (number := prod(shape)) > most:
         chosen = rng.integers(number, size=most)
@@ -57,7 +57,10 @@ def _added(lists: list[Sums], most: int, rng: np.random.Generator) -> tuple[Inte
 
 
 def _classed(numbers: Integers, sums: Sums) -> tuple[Integers, Sums, Integers]:
-    """The same with equal coarse sums together, nearly all, and where such begin, and where they end."""
+    """The same with equal coarse sums together, and where each class begins, and where the last ends.
+
+    Sorted by 16 bits only, which is fast; a class whose bits another has too may come in pieces.
+    """
     order = np.argsort((sums[0] >> np.uint64(48)).astype(np.uint16), kind="stable")
     numbers, sums = numbers[order], sums[:, order]
     return numbers, sums, np.flatnonzero(np.concatenate([[True], np.diff(sums[0]) != 0, [True]]))
@@ -78,7 +81,7 @@ def _is_marked(marks: Sums, trailing: np.uint64, s: np.uint64) -> bool:
 
 @njit(cache=True)
 def _wanted(early: Sums, xs: Sums, ys: Sums, target: np.uint64) -> npt.NDArray[np.bool_]:
-    """Which of the early sums may be missing to a sum of two others; nearly all others are left out."""
+    """Which of the early sums have the leading bits of one that is missing to the sum of an x and a y."""
     trailing = np.uint64(64 - 22)
     marks = np.zeros(1 << 16, np.uint64)
     for x in xs:

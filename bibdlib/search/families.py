@@ -1,7 +1,8 @@
 """Difference families in one or two orbits, found step by step along a chain of normal subgroups.
 
 At first only how many points a base block has in each orbit of a large subgroup, then in those of smaller ones, at last
-the points. In two orbits the parts are found one orbit at a time, and then turned to fit.
+the points. In one orbit, what parts cover up to another normal subgroup meets first. In two orbits the parts are found
+one orbit at a time, and then turned to fit.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ __all__ = ["Families"]
 
 Integers = npt.NDArray[np.int64]
 
-# Most solutions of a step, in one orbit and in two, and of those that refine the same one. In one orbit, where many
-# cost hardly more than one, these may be more, so that there are as many in all.
-_MOST, _OF_EACH = {1: 400, 2: 30}, 10
+# Most solutions of a step, in one orbit and in two, and of those that refine the same one: in one orbit many cost little
+# more than one, and have parts in common.
+_MOST, _OF_EACH = {1: 400, 2: 30}, {1: 400, 2: 10}
 _BASE_BLOCKS = range(2, 7)
 
 
@@ -76,12 +77,11 @@ class Families:
         else:
             return Outcome(None, [], exhausted=True)
         orders = [s.order for s in stabilizers]
-        most = _MOST[len(self.regular)]
+        most, of_each = _MOST[len(self.regular)], _OF_EACH[len(self.regular)]
         found = [[(row * orders)[:, None] for row in sizes[: len(self.regular)]]]
         for large, small in pairwise(self.chain):
             across = self._across(large)
             step = Refinement(self.parameters, self.group, self.regular, large, small, stabilizers, rng, across)
-            of_each = most if len(self.regular) == 1 else _OF_EACH
             finer = (parts for known in found for parts in islice(step.refined(known, rng), of_each))
             distinct = _unlike(finer, stabilizers) if len(self.regular) == 1 else finer
             found = list(islice(distinct, most if len(small) > 1 else 1))
@@ -103,7 +103,7 @@ class Families:
         return fixed * fewest <= self.parameters.lam * self.group.order * len(self.regular)
 
     def _across(self, large: Integers) -> Stabilizer | None:
-        """The least of prime order that has no element of the larger subgroup."""
+        """The least normal subgroup of prime order that meets a larger one in the identity alone."""
         point = self.regular[0][0]
         known = set(large[:, point].tolist())
         possible = (s for s in self.subgroups if isprime(s.order) and not _orbit(s, point) <= known)

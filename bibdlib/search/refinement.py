@@ -9,7 +9,7 @@ meet in the middle. Covers are compared as sums of random weights of the pair or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
 from math import comb, inf, isqrt, prod
 
@@ -71,6 +71,7 @@ class Refinement:
             orbitals[steps[a].moved[:, :1], steps[b].moved] = np.arange(count)
             weights = rng.integers(1 << 63, size=(1, count), dtype=np.uint64)
             if len(orbits) == 1:
+                # Coarse weights, equal where the subgroup does not tell pair orbits apart, come first.
                 classes = steps[0].merged(across) if across else np.zeros(count, dtype=np.int64)
                 weights = np.concatenate([weights[:, classes], weights])
             self.weights[a, b] = [_halved(each[orbitals]) for each in weights]
@@ -182,7 +183,7 @@ class _Unions:
     def __init__(self, step: _Step, stabilizer: Stabilizer, marks: Sums, weights: list[list[Counts]]) -> None:
         points = step.points(stabilizer)
         known, cells = step.known[points], step.cells[points]
-        merged = step.merged(stabilizer)
+        merged = _merged(cells)
         which = _merged(known)[known[:, 0]]
         self.classes = [np.flatnonzero(which == i).astype(np.int16) for i in range(which.max() + 1)]
         self.known = known[[each[0] for each in self.classes], 0]
@@ -228,6 +229,7 @@ class _Unions:
         return _Parts([_unlike(np.column_stack(drawn), self.marks)], self.pairs)
 
     def _all(self, wanted: list[int], most: float) -> _Parts | None:
+        """All with so many of the stabilizer's orbits in each class, if they are not too many."""
         if prod(comb(len(each), i) for each, i in zip(self.classes, wanted, strict=True)) > most:
             return None
         numbers = [_number_of_choices(each, i) for each, i in zip(self.kinds, wanted, strict=True)]
@@ -269,22 +271,22 @@ class _Parts:
 
 
 def _kinds(marks: Sums) -> tuple[int, ...]:
-    """The number of its kind for each, in the order in which kinds appear."""
+    """The number of each member's kind, the same for equal marks, in the order in which kinds appear."""
     _, firsts, kinds = np.unique(marks, return_index=True, return_inverse=True)
     return tuple(np.argsort(np.argsort(firsts))[kinds].tolist())
 
 
 def _number_of_choices(kinds: tuple[int, ...], number: int) -> int:
-    """Of so many members, where those of the same kind need not be told apart."""
+    """In how many ways so many members can be chosen, if those of the same kind are not told apart."""
     ways = np.ones(1)
     for size in np.bincount(kinds):
         ways = np.convolve(ways, np.ones(size + 1))[: number + 1]
     return int(ways[number])
 
 
-@cache
-def _choices(kinds: tuple[int, ...], number: int) -> Integers:
-    """These choices in lexicographic order, of each kind the first members."""
+@lru_cache(maxsize=100)
+def _choices(kinds: tuple[int, ...], number: int) -> Members:
+    """These ways, of each kind the first members, as rows of their places in lexicographic order."""
     alike, sizes = np.array(kinds), np.bincount(kinds)
     chosen = np.zeros((1, 0), dtype=np.int64)
     for i, size in enumerate(sizes):
@@ -293,7 +295,7 @@ def _choices(kinds: tuple[int, ...], number: int) -> Integers:
         left = number - chosen.sum(axis=1)
         chosen = chosen[(left >= 0) & (left <= sizes[i + 1 :].sum())]
     before = np.tril(alike[:, None] == alike, -1).sum(axis=1)
-    rows = np.nonzero(before < chosen[:, alike])[1].reshape(len(chosen), number)
+    rows = np.nonzero(before < chosen[:, alike])[1].reshape(len(chosen), number).astype(np.int16)
     return rows[np.lexsort(rows.T[::-1])] if number else rows
 
 

@@ -119,30 +119,6 @@ def test_blocks_that_a_subgroup_fixes_have_the_images_of_their_points_as_well(mo
     assert tried == [[1, 1]] * 3
 
 
-def _stabilizer(group, block):
-    """The largest cyclic subgroup that fixes the block."""
-    fixing = [s for s in cyclic_stabilizers(group) if all(len({*u} & {*block}) in (0, len(u)) for u in s.unions)]
-    return max(fixing, key=lambda s: s.order)
-
-
-def _least_turn(row, cells):
-    return min(tuple(np.roll(row, turn)) for turn in range(0, len(row), cells))
-
-
-def _counted(orbit, block, subgroup):
-    """How many points of a block are in each of the subgroup's orbits within an orbit."""
-    cells = subgroup[:, orbit].min(axis=0)
-    return np.array([np.isin(orbit[cells == cell], block).sum() for cell in np.unique(cells)])
-
-
-def _developed(parts, elements, orbits, subgroup):
-    """The parts' images under all elements: one row for each of the subgroup's orbits, one column for each image."""
-    cells = subgroup.min(axis=0)
-    names = np.concatenate([np.unique(cells[orbit]) for orbit in orbits])
-    images = np.searchsorted(names, cells[elements[:, names]])
-    return np.concatenate([np.concatenate(block)[images] for block in zip(*parts, strict=True)]).T
-
-
 @pytest.mark.parametrize("half", [1, 2])
 @pytest.mark.parametrize("numbers", [(5, 4), (4, 6, 5), (7, 3, 5, 2)])
 def test_class_meetings_are_all_places_whose_sums_reach_the_target(monkeypatch, numbers, half):
@@ -174,3 +150,27 @@ def test_solutions_that_differ_in_the_order_of_like_base_blocks_are_one():
     a, b = np.array([1, 0, 2]), np.array([0, 1, 2])
     found = [[np.array(rows)] for rows in ([a, b, a], [b, a, a], [a, b, b], [a, a, b])]
     assert [*map(str, _unlike(found, [full, full, short]))] == [str(found[i]) for i in (0, 2, 3)]
+
+
+def _stabilizer(group, block):
+    """The largest cyclic subgroup that fixes the block."""
+    fixing = [s for s in cyclic_stabilizers(group) if all(len({*u} & {*block}) in (0, len(u)) for u in s.unions)]
+    return max(fixing, key=lambda s: s.order)
+
+
+def _least_turn(row, cells):
+    return min(tuple(np.roll(row, turn)) for turn in range(0, len(row), cells))
+
+
+def _counted(orbit, block, subgroup):
+    """How many points of a block are in each of the subgroup's orbits within an orbit."""
+    cells = subgroup[:, orbit].min(axis=0)
+    return np.array([np.isin(orbit[cells == cell], block).sum() for cell in np.unique(cells)])
+
+
+def _developed(parts, elements, orbits, subgroup):
+    """The parts' images under all elements: one row for each of the subgroup's orbits, one column for each image."""
+    cells = subgroup.min(axis=0)
+    names = np.concatenate([np.unique(cells[orbit]) for orbit in orbits])
+    images = np.searchsorted(names, cells[elements[:, names]])
+    return np.concatenate([np.concatenate(block)[images] for block in zip(*parts, strict=True)]).T
