@@ -27,8 +27,8 @@ __all__ = ["Families"]
 
 Integers = npt.NDArray[np.int64]
 
-# Most solutions of a step, in one orbit and in two, and of those that refine the same one: in one orbit many cost little
-# more than one, and have parts in common.
+# Most solutions of a step, in one orbit and in two, and of those that refine the same one: in one orbit many cost
+# little more than one, and have parts in common.
 _MOST, _OF_EACH = {1: 400, 2: 30}, {1: 400, 2: 10}
 _BASE_BLOCKS = range(2, 7)
 
