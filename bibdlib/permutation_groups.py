@@ -71,6 +71,11 @@ class PermutationGroup:
         return len(self.elements)
 
     @cached_property
+    def inverses(self) -> Permutations:
+        """The inverse of each element, shape (order, v)."""
+        return np.argsort(self.elements, axis=1)
+
+    @cached_property
     def pair_orbits(self) -> Permutations:
         """Symmetric matrix of shape (v, v): entry (x, y) numbers the orbit of the pair {x, y}, -1 on the diagonal."""
         v = self.v

@@ -31,40 +31,54 @@ class Annealing:
 
     def round(self, number: int) -> Outcome:
         """The base blocks of lowest cost that one round meets; cost 0 is a design."""
-        from bibdlib.search.kernel import Tables, anneal
-
         if not self.layouts:
             return Outcome(None, [], exhausted=True)
         rng = np.random.default_rng((self.seed, number))
         turn, place = divmod(number, len(self.layouts))
         layout = self.layouts[min(place, int(rng.integers(len(self.layouts))))]
-        kinds = layout.stabilizers
-        kind = np.repeat(np.arange(len(kinds)), layout.counts)
-        start = [self._random_block(kinds[t], rng) for t in kind]
-        width = np.array([len(block) for block in start])
-        blocks = np.zeros((len(start), width.max()), dtype=np.int64)
-        for row, block in zip(blocks, start, strict=True):
-            row[: len(block)] = block
-        moves, kernel_seed = _MOVES * 2 ** min(turn, 5), int(rng.integers(1 << 31))
-        lam, covered = self.parameters.lam, _covered(layout, kind, start)
-        tables = Tables(*_tables(layout))
-        cost, best = anneal(tables, kind, blocks, width, lam, covered, moves, _HOT, _COLD, kernel_seed)
+        moves, lam = _MOVES * 2 ** min(turn, 5), self.parameters.lam
+        target = np.full(len(self.group.pair_orbit_lengths), lam)
+        cost, unions = annealed(layout, self.parameters.k, target, moves, _HOT, _COLD, rng)
         base_blocks: list[list[int]] = []
-        for t, row, n in zip(kind, best, width, strict=True):
-            block = sorted(x for s in row[:n] for x in kinds[t].unions[s])
+        for s, union in unions:
+            block = sorted(x for orbit in union for x in s.unions[orbit])
             # More than its stabilizer may fix the block: then its orbit is shorter, and counts more than once.
-            base_blocks += kinds[t].listed(block)
-        return Outcome(int(cost), base_blocks)
+            base_blocks += s.listed(block)
+        return Outcome(cost, base_blocks)
 
-    def _random_block(self, stabilizer: Stabilizer, rng: np.random.Generator) -> list[int]:
-        shapes = stabilizer.shapes(self.parameters.k)
-        weights = np.array([float(number) for _, number in shapes])
-        lengths, _ = shapes[int(rng.choice(len(shapes), p=weights / weights.sum()))]
-        chosen: list[int] = []
-        for length in set(lengths):
-            of_length = np.nonzero(stabilizer.sizes == length)[0]
-            chosen += rng.choice(of_length, lengths.count(length), replace=False).tolist()
-        return chosen
+
+def annealed(
+    layout: Layout, k: int, target: Integers, moves: int, hot: float, cold: float, rng: np.random.Generator
+) -> tuple[int, list[tuple[Stabilizer, list[int]]]]:
+    """Base blocks of k points in a layout, each with its stabilizer and as orbits of it, and their cost.
+
+    The cost is the sum of (covered - target)^2 over the pair orbits.
+    """
+    from bibdlib.search.kernel import Tables, anneal
+
+    kinds = layout.stabilizers
+    kind = np.repeat(np.arange(len(kinds)), layout.counts)
+    start = [_random_block(kinds[t], k, rng) for t in kind]
+    width = np.array([len(block) for block in start])
+    blocks = np.zeros((len(start), width.max()), dtype=np.int64)
+    for row, block in zip(blocks, start, strict=True):
+        row[: len(block)] = block
+    excess = _covered(layout, kind, start, len(target)) - target
+    cost, best = anneal(
+        Tables(*_tables(layout)), kind, blocks, width, excess, moves, hot, cold, int(rng.integers(1 << 31))
+    )
+    return int(cost), [(kinds[t], row[:n].tolist()) for t, row, n in zip(kind, best, width, strict=True)]
+
+
+def _random_block(stabilizer: Stabilizer, k: int, rng: np.random.Generator) -> list[int]:
+    shapes = stabilizer.shapes(k)
+    weights = np.array([float(number) for _, number in shapes])
+    lengths, _ = shapes[int(rng.choice(len(shapes), p=weights / weights.sum()))]
+    chosen: list[int] = []
+    for length in set(lengths):
+        of_length = np.nonzero(stabilizer.sizes == length)[0]
+        chosen += rng.choice(of_length, lengths.count(length), replace=False).tolist()
+    return chosen
 
 
 def _tables(layout: Layout) -> tuple[Integers, ...]:
@@ -97,8 +111,8 @@ def _tables(layout: Layout) -> tuple[Integers, ...]:
     return (*joined, np.concatenate(pools), np.array(pool_start), pool_of)
 
 
-def _covered(layout: Layout, block_type: Integers, blocks: list[list[int]]) -> Integers:
-    covered = np.zeros(len(layout.stabilizers[0].group.pair_orbit_lengths), dtype=np.int64)
+def _covered(layout: Layout, block_type: Integers, blocks: list[list[int]], number: int) -> Integers:
+    covered = np.zeros(number, dtype=np.int64)
     for t, block in zip(block_type, blocks, strict=True):
         s = layout.stabilizers[t]
         for i, a in enumerate(block):

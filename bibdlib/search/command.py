@@ -30,7 +30,8 @@ def search_command(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="annealing, completion, exact, families, orbitals, rows, subgroups, or unions.")
+        str,
+        typer.Option(help="annealing, completion, exact, families, orbitals, quotients, rows, subgroups, or unions."),
     ] = "annealing",
     on_blocks: Annotated[
         str | None, typer.Option(help="For orbitals and rows: the same group on the blocks, as in 5*Z13:3+3inf.")

@@ -149,12 +149,11 @@ def _normal_chain(group: PermutationGroup, base: int) -> list[Integers]:
     Only the identity fixes the point `base`.
     """
     elements = group.elements
-    inverses = np.argsort(elements, axis=1)
     chain = [elements[:1]]
     while (order := len(chain[-1])) < group.order:
         closures = []
         for g in _of_prime_order(elements, chain[-1], base):
-            conjugates = np.take_along_axis(elements, g[inverses], axis=1)
+            conjugates = np.take_along_axis(elements, g[group.inverses], axis=1)
             generators = np.unique(np.concatenate([chain[-1], conjugates]), axis=0)
             closures.append(permutation_group(generators).elements)
             if len(closures[-1]) == order * min(primefactors(group.order // order)):

@@ -1,4 +1,4 @@
-"""Loops of the methods "unions" and "subgroups", compiled: unions drawn or listed, and sums met in the middle."""
+"""Loops of "quotients", "subgroups" and "unions", compiled: unions drawn or listed, and sums met in the middle."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["draw_unions", "fitting_unions", "summands"]
+__all__ = ["draw_unions", "fitting_unions", "summands", "unions_of_kinds"]
 
 Integers = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.uint64]
 
 
 @njit(cache=True)
@@ -165,3 +166,59 @@ def summands(firsts: Integers, values: Integers, target: int, least: int) -> Int
             else:
                 j -= 1
     return np.empty(0, np.int64)
+
+
+@njit(cache=True)
+def unions_of_kinds(
+    kinds: Integers,
+    members: Integers,
+    member_start: Integers,
+    starts: Integers,
+    orbits: Integers,
+    amounts: Integers,
+    weights: Sums,
+    lam: int,
+    most: int,
+) -> tuple[Integers, Sums]:
+    """List unions of orbits of given kinds that cover no pair orbit more than lam times: `most` at most.
+
+    Equal `kinds` follow one another; those of kind t are `members[member_start[t]:member_start[t + 1]]`. Returns the
+    orbits of each union, shape (n, len(kinds)), and its sum as `draw_unions` does, modulo 2^64.
+    """
+    m = int(np.sqrt(len(starts)))
+    width = len(kinds)
+    unions = np.empty((most, width), np.int64)
+    sums = np.empty(most, np.uint64)
+    covered = np.zeros((width + 1, len(weights)), np.int64)
+    total = np.zeros(width + 1, np.uint64)
+    places = np.empty(width + 1, np.int64)
+    places[0] = member_start[kinds[0]]
+    found = 0
+    depth = 0
+    while depth >= 0 and found < most:
+        if places[depth] == member_start[kinds[depth] + 1]:
+            depth -= 1
+            places[depth] += 1
+            continue
+        new = members[places[depth]]
+        covered[depth + 1] = covered[depth]
+        total[depth + 1] = total[depth]
+        fits = True
+        for c in range(depth + 1):
+            cell = members[places[c]] * m + new
+            for e in range(starts[cell], starts[cell + 1]):
+                covered[depth + 1, orbits[e]] += amounts[e]
+                total[depth + 1] += weights[orbits[e]] * np.uint64(amounts[e])
+                fits &= covered[depth + 1, orbits[e]] <= lam
+        if fits and depth < width - 1:
+            alike = kinds[depth + 1] == kinds[depth]
+            places[depth + 1] = places[depth] + 1 if alike else member_start[kinds[depth + 1]]
+            depth += 1
+            continue
+        if fits:
+            for c in range(width):
+                unions[found, c] = members[places[c]]
+            sums[found] = total[width]
+            found += 1
+        places[depth] += 1
+    return unions[:found], sums[:found]

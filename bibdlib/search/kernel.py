@@ -37,17 +37,17 @@ def anneal(
     kind: Integers,
     blocks: Integers,
     width: Integers,
-    lam: int,
-    covered: Integers,
+    excess: Integers,
     moves: int,
     hot: float,
     cold: float,
     seed: int,
 ) -> tuple[int, Integers]:
-    """Exchange members of base blocks until every pair orbit is covered lam times; the best cost and its blocks.
+    """Exchange members of base blocks until no pair orbit is covered too often; the best cost and its blocks.
 
-    Base block i is a union of `width[i]` orbits of stabilizer `kind[i]`, numbered in `blocks[i]`; together they have
-    `covered` the pair orbits. The cost is the sum of (covered - lam)^2; the temperature falls from `hot` to `cold`.
+    Base block i is a union of `width[i]` orbits of stabilizer `kind[i]`, numbered in `blocks[i]`; together they cover
+    each pair orbit so many times too often as `excess` says. The cost is the sum of the squares; the temperature falls
+    from `hot` to `cold`.
     """
     starts, orbits, amounts, first, number, pools, pool_start, pool_of = tables
     np.random.seed(seed)  # noqa: NPY002  (numba's own generator)
@@ -64,7 +64,7 @@ def anneal(
     for i in range(len(width)):
         for a in range(width[i]):
             inside[i, blocks[i, a]] = True
-    excess = covered - lam
+    excess = excess.copy()
     changed = np.empty_like(excess)
     cost = _sum_of_squares(excess)
     best = cost

@@ -9,12 +9,31 @@ from math import gcd, isqrt, prod
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["meetings", "promising_rows"]
+__all__ = ["meeting_places", "meetings", "promising_rows"]
 
 Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
 
 _SAMPLES, _EARLY, _LATE, _PORTIONS = 1 << 20, 1 << 21, 1 << 20, 4
+
+
+def meeting_places(lists: list[Sums], target: np.uint64, rng: np.random.Generator) -> list[int]:
+    """A place in each list, such that the entries add up to the target; or [].
+
+    The longest list meets all, or so many as are looked at, of the sums from the others.
+    """
+    if not all(len(each) for each in lists):
+        return []
+    longest = max(range(len(lists)), key=lambda i: len(lists[i]))
+    early = lists[longest]
+    places, late = _sampled([np.zeros(1, np.uint64), *lists[:longest], *lists[longest + 1 :]], _EARLY, rng)
+    missing = target - late
+    in_early, in_late = _shared(early, missing)
+    if not len(in_late):
+        return []
+    first = in_late[0]
+    at = in_early[early[in_early] == missing[first]][0]
+    return [int(place) for place in np.insert(places[first, 1:], longest, at)]
 
 
 def promising_rows(

@@ -19,6 +19,7 @@ from bibdlib.search.families import Families
 from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
+from bibdlib.search.quotients import Quotients
 from bibdlib.search.rows import Rows
 from bibdlib.search.subgroups import Subgroups
 from bibdlib.search.unions import Unions
@@ -44,6 +45,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "exact": OrbitEquations,
     "families": Families,
     "orbitals": OrbitalIncidence,
+    "quotients": Quotients,
     "rows": Rows,
     "subgroups": Subgroups,
     "unions": Unions,
@@ -152,6 +154,8 @@ def search(
         each fixed by a cyclic normal subgroup; proves that there is none with such base blocks where no such numbers
         exist.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
+        "quotients": base blocks modulo a normal subgroup by local search, then all that lie above them, which meet in
+        the middle. For groups with an intransitive normal subgroup that leave at most four base blocks; proves nothing.
         "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
         matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no
         such numbers exist.

@@ -96,7 +96,7 @@ def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
     weights = np.random.default_rng(0).integers(1 << 40, size=group.v)
     keys = elements @ weights
     by_key = np.argsort(keys)
-    inverses = np.argsort(elements, axis=1)
+    inverses = group.inverses
     done = np.zeros(group.order, dtype=bool)
     subgroups = []
     for i in range(group.order):
@@ -131,7 +131,7 @@ def chained_stabilizers(
     elements = group.elements
     weights = rng.integers(1 << 40, size=group.v)
     keys = elements @ weights
-    inverses = np.argsort(elements, axis=1)
+    inverses = group.inverses
     found = []
     for _ in range(chains):
         subgroup = elements[:1]

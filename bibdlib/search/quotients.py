@@ -1,0 +1,157 @@
+"""Base blocks modulo a normal subgroup, by annealing, and all that lie above them, which meet in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import comb, prod
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from bibdlib.errors import InvalidParameters
+from bibdlib.parameters import Parameters
+from bibdlib.permutation_groups import PermutationGroup
+from bibdlib.search.annealing import annealed
+from bibdlib.search.layouts import Layout, layouts
+from bibdlib.search.outcome import Outcome
+from bibdlib.search.stabilizers import Stabilizer
+
+__all__ = ["Quotients"]
+
+Integers = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.uint64]
+
+_BASE_BLOCKS, _LAYOUTS = 4, 8
+_MOVES, _HOT, _COLD = 500_000, 1.5, 0.8
+_MOST_UNIONS = 1 << 20
+
+
+class Quotients:
+    """Rounds that anneal the orbits of a normal subgroup on base blocks, then list and join what lies above them.
+
+    For groups with an intransitive normal subgroup, and at most four base blocks. Rounds take subgroups and layouts in
+    turns.
+    """
+
+    def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
+        self.parameters, self.group, self.seed = parameters, group, seed
+        possible = [x for x in layouts(parameters, group) if len(x.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
+        self.cases = [(_Quotient(group, acting), layout) for acting in _normal(group) for layout in possible]
+        if not self.cases:
+            raise InvalidParameters(
+                "Argument 'group' must, for 'quotients', have an intransitive normal subgroup and leave at most "
+                f"{_BASE_BLOCKS} base blocks, and {group.name} leaves none such of {parameters}."
+            )
+
+    def round(self, number: int) -> Outcome:
+        """The base blocks of a design, or none."""
+        from bibdlib.search.meeting import meeting_places
+
+        rng = np.random.default_rng((self.seed, number))
+        quotient, layout = self.cases[number % len(self.cases)]
+        lam = self.parameters.lam
+        coarse, target = quotient.layout(layout, lam)
+        cost, unions = annealed(coarse, self.parameters.k, target, _MOVES, _HOT, _COLD, rng)
+        if cost:
+            return Outcome(None, [])
+        weights = rng.integers(1 << 64, size=len(self.group.pair_orbit_lengths), dtype=np.uint64)
+        above = [
+            quotient.above(s, union, weights, lam, rng) for s, (_, union) in zip(layout.of_each, unions, strict=True)
+        ]
+        places = meeting_places([sums for _, sums in above], (weights * np.uint64(lam)).sum(), rng)
+        if not places:
+            return Outcome(None, [])
+        base_blocks = []
+        for s, (finer, _), place in zip(layout.of_each, above, places, strict=True):
+            base_blocks += s.listed(sorted(x for orbit in finer[place] for x in s.unions[orbit]))
+        return Outcome(0, base_blocks)
+
+
+class _Quotient:
+    """A group modulo the normal subgroup that some elements generate."""
+
+    def __init__(self, group: PermutationGroup, acting: Integers) -> None:
+        self.group, self.acting = group, acting
+        self.orbit = _components(group.v, acting)
+        x, y = np.triu_indices(group.v, 1)
+        a, b = np.sort([self.orbit[x], self.orbit[y]], axis=0)
+        number = len(group.pair_orbit_lengths)
+        links = np.unique([group.pair_orbits[x, y], number + a * group.v + b], axis=1)
+        graph = coo_array((np.ones(links.shape[1]), links), shape=[number + group.v**2] * 2)
+        labels = connected_components(graph, directed=False)[1][:number]
+        # Pair orbits that look alike modulo the subgroup.
+        self.kind_of_pair = np.unique(labels, return_inverse=True)[1]
+
+    def layout(self, layout: Layout, lam: int) -> tuple[Layout, Integers]:
+        """The same layout with pair orbits that look alike taken together, and how often each is to be covered."""
+        lengths, kind = self.group.pair_orbit_lengths, self.kind_of_pair
+        target = np.bincount(kind, weights=lam * lengths).astype(np.int64)
+        unit = target.copy()
+        for s in layout.stabilizers:
+            np.gcd.at(unit, kind[s.orbits], s.amounts * lengths[s.orbits])
+        coarse = [
+            replace(s, orbits=kind[s.orbits], amounts=s.amounts * lengths[s.orbits] // unit[kind[s.orbits]])
+            for s in layout.stabilizers
+        ]
+        return replace(layout, stabilizers=tuple(coarse)), target // unit
+
+    def above(
+        self, stabilizer: Stabilizer, union: list[int], weights: Sums, lam: int, rng: np.random.Generator
+    ) -> tuple[Integers, Sums]:
+        """The unions that look like one modulo the subgroup, up to its translations, and their sums; none if many."""
+        from bibdlib.search.joins import unions_of_kinds
+
+        s = stabilizer
+        _, kind = np.unique([np.sort(self.orbit[list(u)]).tobytes() for u in s.unions], return_inverse=True)
+        kinds, counts = np.unique(kind[union], return_counts=True)
+        order = np.argsort(counts, kind="stable")
+        kinds, counts = kinds[order], counts[order]
+        members = [rng.permutation(np.flatnonzero(kind == t)) for t in kinds]
+        if counts[0] == 1:
+            members[0] = members[0][np.isin(members[0], self._representatives(s))]
+        numbers = [len(m) for m in members]
+        if prod(comb(n, int(c)) for n, c in zip(numbers, counts, strict=True)) > _MOST_UNIONS:
+            return np.empty((0, len(union)), dtype=np.int64), np.empty(0, dtype=np.uint64)
+        start = np.cumsum([0, *numbers])
+        wanted = np.repeat(np.arange(len(kinds)), counts)
+        tables = s.starts, s.orbits, s.amounts
+        return unions_of_kinds(wanted, np.concatenate(members), start, *tables, weights, lam, _MOST_UNIONS)
+
+    def _representatives(self, stabilizer: Stabilizer) -> Integers:
+        """One of the stabilizer's orbits of each class that the acting elements which permute them make."""
+        s = stabilizer
+        within = np.empty(self.group.v, dtype=np.int64)
+        for i, union in enumerate(s.unions):
+            within[list(union)] = i
+        firsts = np.array([union[0] for union in s.unions])
+        moved = within[self.acting]
+        permuting = (moved == moved[:, firsts[within]]).all(axis=1)
+        return np.unique(_components(len(firsts), moved[permuting][:, firsts]), return_index=True)[1]
+
+
+def _components(number: int, images: Integers) -> Integers:
+    """Numbers of the orbits of 0..number-1 under permutations, shape (n, number)."""
+    starts = np.tile(np.arange(number), len(images))
+    graph = coo_array((np.ones(len(starts)), (starts, images.ravel())), shape=(number, number))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def _normal(group: PermutationGroup) -> Iterator[Integers]:
+    """Classes of conjugate elements that generate intransitive subgroups, one for each partition into orbits."""
+    weights = np.random.default_rng(0).integers(1 << 40, size=group.v)
+    keys = group.elements @ weights
+    done = keys == keys[0]
+    seen = set()
+    for i in range(group.order):
+        if done[i]:
+            continue
+        conjugates = np.take_along_axis(group.elements, group.elements[i][group.inverses], axis=1)
+        acting = conjugates[np.unique(conjugates @ weights, return_index=True)[1]]
+        done |= np.isin(keys, acting @ weights)
+        orbits = _components(group.v, acting)
+        if len(np.unique(orbits)) > 2 and orbits.tobytes() not in seen:
+            seen.add(orbits.tobytes())
+            yield acting
