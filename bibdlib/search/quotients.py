@@ -17,7 +17,7 @@ from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.annealing import annealed
 from bibdlib.search.layouts import Layout, layouts
 from bibdlib.search.outcome import Outcome
-from bibdlib.search.stabilizers import Stabilizer
+from bibdlib.search.stabilizers import Stabilizer, cyclic_stabilizers, generated_stabilizers, unlike
 
 __all__ = ["Quotients"]
 
@@ -38,7 +38,9 @@ class Quotients:
 
     def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
         self.parameters, self.group, self.seed = parameters, group, seed
-        possible = [x for x in layouts(parameters, group) if len(x.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
+        stabilizers = unlike(cyclic_stabilizers(group) + generated_stabilizers(group))
+        found = layouts(parameters, group, stabilizers)
+        possible = [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
         self.cases = [(_Quotient(group, acting), layout) for acting in _normal(group) for layout in possible]
         if not self.cases:
             raise InvalidParameters(
