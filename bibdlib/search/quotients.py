@@ -17,14 +17,14 @@ from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.annealing import annealed
 from bibdlib.search.layouts import Layout, layouts
 from bibdlib.search.outcome import Outcome
-from bibdlib.search.stabilizers import Stabilizer, cyclic_stabilizers, generated_stabilizers, unlike
+from bibdlib.search.stabilizers import Stabilizer, chained_stabilizers, cyclic_stabilizers, unlike
 
 __all__ = ["Quotients"]
 
 Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
 
-_BASE_BLOCKS, _LAYOUTS = 4, 8
+_CHAINS, _BASE_BLOCKS, _LAYOUTS = 30, 4, 8
 _MOVES, _HOT, _COLD = 500_000, 1.5, 0.8
 _MOST_UNIONS = 1 << 20
 
@@ -38,7 +38,8 @@ class Quotients:
 
     def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
         self.parameters, self.group, self.seed = parameters, group, seed
-        stabilizers = unlike(cyclic_stabilizers(group) + generated_stabilizers(group))
+        chained = chained_stabilizers(group, np.random.default_rng(0), _CHAINS, int(parameters.b))
+        stabilizers = unlike(cyclic_stabilizers(group) + chained)
         found = layouts(parameters, group, stabilizers)
         possible = [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
         self.cases = [(_Quotient(group, acting), layout) for acting in _normal(group) for layout in possible]
