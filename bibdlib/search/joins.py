@@ -179,11 +179,13 @@ def unions_of_kinds(
     weights: Sums,
     lam: int,
     most: int,
+    steps: int,
 ) -> tuple[Integers, Sums]:
     """List unions of orbits of given kinds that cover no pair orbit more than lam times: `most` at most.
 
-    Equal `kinds` follow one another; those of kind t are `members[member_start[t]:member_start[t + 1]]`. Returns the
-    orbits of each union, shape (n, len(kinds)), and its sum as `draw_unions` does, modulo 2^64.
+    Stops after so many steps. Equal `kinds` follow one another; those of kind t are
+    `members[member_start[t]:member_start[t + 1]]`. Returns the orbits of each union, shape (n, len(kinds)), and its sum
+    as `draw_unions` does, modulo 2^64.
     """
     m = int(np.sqrt(len(starts)))
     width = len(kinds)
@@ -195,8 +197,10 @@ def unions_of_kinds(
     places[0] = member_start[kinds[0]]
     found = 0
     depth = 0
-    while depth >= 0 and found < most:
+    for _ in range(steps):
         if places[depth] == member_start[kinds[depth] + 1]:
+            if depth == 0:
+                break
             depth -= 1
             places[depth] += 1
             continue
@@ -220,5 +224,7 @@ def unions_of_kinds(
                 unions[found, c] = members[places[c]]
             sums[found] = total[width]
             found += 1
+            if found == most:
+                break
         places[depth] += 1
     return unions[:found], sums[:found]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import comb, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ Sums = npt.NDArray[np.uint64]
 
 _CHAINS, _BASE_BLOCKS, _LAYOUTS = 30, 4, 8
 _MOVES, _HOT, _COLD = 500_000, 1.5, 0.8
-_MOST_UNIONS = 1 << 20
+_UNIONS_AND_STEPS = 1 << 20, 20_000_000
 
 
 class Quotients:
@@ -104,7 +103,7 @@ class _Quotient:
     def above(
         self, stabilizer: Stabilizer, union: list[int], weights: Sums, lam: int, rng: np.random.Generator
     ) -> tuple[Integers, Sums]:
-        """The unions that look like one modulo the subgroup, up to its translations, and their sums; none if many."""
+        """Unions that look like one modulo the subgroup, but not all their translates by it, and their sums."""
         from bibdlib.search.joins import unions_of_kinds
 
         s = stabilizer
@@ -115,13 +114,10 @@ class _Quotient:
         members = [rng.permutation(np.flatnonzero(kind == t)) for t in kinds]
         if counts[0] == 1:
             members[0] = members[0][np.isin(members[0], self._representatives(s))]
-        numbers = [len(m) for m in members]
-        if prod(comb(n, int(c)) for n, c in zip(numbers, counts, strict=True)) > _MOST_UNIONS:
-            return np.empty((0, len(union)), dtype=np.int64), np.empty(0, dtype=np.uint64)
-        start = np.cumsum([0, *numbers])
+        start = np.cumsum([0, *map(len, members)])
         wanted = np.repeat(np.arange(len(kinds)), counts)
         tables = s.starts, s.orbits, s.amounts
-        return unions_of_kinds(wanted, np.concatenate(members), start, *tables, weights, lam, _MOST_UNIONS)
+        return unions_of_kinds(wanted, np.concatenate(members), start, *tables, weights, lam, *_UNIONS_AND_STEPS)
 
     def _representatives(self, stabilizer: Stabilizer) -> Integers:
         """One of the stabilizer's orbits of each class that the acting elements which permute them make."""
