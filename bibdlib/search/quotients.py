@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
 
 _CHAINS, _BASE_BLOCKS, _LAYOUTS = 30, 4, 8
+# With few kinds of pairs local search tells whether a layout seems possible; with many it hardly ever ends.
+_FEW_KINDS, _TRIALS, _MANY_KINDS, _QUOTIENTS = 5, 40, 16, 2
 _MOVES, _HOT, _COLD = 500_000, 1.5, 0.8
 _UNIONS_AND_STEPS = 1 << 20, 20_000_000
 
@@ -31,8 +34,8 @@ _UNIONS_AND_STEPS = 1 << 20, 20_000_000
 class Quotients:
     """Rounds that anneal the orbits of a normal subgroup on base blocks, then list and join what lies above them.
 
-    For groups with an intransitive normal subgroup, and at most four base blocks. Rounds take subgroups and layouts in
-    turns.
+    For groups with an intransitive normal subgroup, and at most four base blocks. Rounds take in turns the two
+    subgroups that leave most kinds of pairs, of 16 at most, and the layouts that seem possible.
     """
 
     def __init__(self, parameters: Parameters, group: PermutationGroup, seed: int) -> None:
@@ -41,12 +44,31 @@ class Quotients:
         stabilizers = unlike(cyclic_stabilizers(group) + chained)
         found = layouts(parameters, group, stabilizers)
         possible = [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
-        self.cases = [(_Quotient(group, acting), layout) for acting in _normal(group) for layout in possible]
-        if not self.cases:
+        quotients = [
+            quotient for acting in _normal(group) if (quotient := _Quotient(group, acting)).kinds <= _MANY_KINDS
+        ]
+        quotients.sort(key=lambda quotient: -quotient.kinds)
+        if not (possible and quotients):
             raise InvalidParameters(
                 "Argument 'group' must, for 'quotients', have an intransitive normal subgroup and leave at most "
                 f"{_BASE_BLOCKS} base blocks, and {group.name} leaves none such of {parameters}."
             )
+        few = [quotient for quotient in quotients if quotient.kinds <= _FEW_KINDS]
+        likely = [layout for layout in possible if all(self._is_possible(quotient, layout) for quotient in few)]
+        self.cases = list(product(quotients[:_QUOTIENTS], likely or possible))
+
+    def _is_possible(self, quotient: _Quotient, layout: Layout) -> bool:
+        """Whether local search finds base blocks modulo the subgroup, in a few trials that are always the same."""
+        rng = np.random.default_rng(0)
+        return any(self._drawn(quotient, layout, rng) for _ in range(_TRIALS))
+
+    def _drawn(
+        self, quotient: _Quotient, layout: Layout, rng: np.random.Generator
+    ) -> list[tuple[Stabilizer, list[int]]]:
+        """Base blocks of a layout that are right modulo the subgroup, or []."""
+        coarse, target = quotient.layout(layout, self.parameters.lam)
+        cost, unions = annealed(coarse, self.parameters.k, target, _MOVES, _HOT, _COLD, rng)
+        return [] if cost else unions
 
     def round(self, number: int) -> Outcome:
         """The base blocks of a design, or none."""
@@ -55,9 +77,8 @@ class Quotients:
         rng = np.random.default_rng((self.seed, number))
         quotient, layout = self.cases[number % len(self.cases)]
         lam = self.parameters.lam
-        coarse, target = quotient.layout(layout, lam)
-        cost, unions = annealed(coarse, self.parameters.k, target, _MOVES, _HOT, _COLD, rng)
-        if cost:
+        unions = self._drawn(quotient, layout, rng)
+        if not unions:
             return Outcome(None, [])
         weights = rng.integers(1 << 64, size=len(self.group.pair_orbit_lengths), dtype=np.uint64)
         above = [
@@ -85,7 +106,8 @@ class _Quotient:
         graph = coo_array((np.ones(links.shape[1]), links), shape=[number + group.v**2] * 2)
         labels = connected_components(graph, directed=False)[1][:number]
         # Pair orbits that look alike modulo the subgroup.
-        self.kind_of_pair = np.unique(labels, return_inverse=True)[1]
+        kinds, self.kind_of_pair = np.unique(labels, return_inverse=True)
+        self.kinds = len(kinds)
 
     def layout(self, layout: Layout, lam: int) -> tuple[Layout, Integers]:
         """The same layout with pair orbits that look alike taken together, and how often each is to be covered."""
