@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -43,19 +44,24 @@ class Quotients:
         chained = chained_stabilizers(group, np.random.default_rng(0), _CHAINS, int(parameters.b))
         stabilizers = unlike(cyclic_stabilizers(group) + chained)
         found = layouts(parameters, group, stabilizers)
-        possible = [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
-        quotients = [
+        self.layouts = [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
+        self.quotients = [
             quotient for acting in _normal(group) if (quotient := _Quotient(group, acting)).kinds <= _MANY_KINDS
         ]
-        quotients.sort(key=lambda quotient: -quotient.kinds)
-        if not (possible and quotients):
+        self.quotients.sort(key=lambda quotient: -quotient.kinds)
+        if not (self.layouts and self.quotients):
             raise InvalidParameters(
-                "Argument 'group' must, for 'quotients', have an intransitive normal subgroup and leave at most "
-                f"{_BASE_BLOCKS} base blocks, and {group.name} leaves none such of {parameters}."
+                "Argument 'group' must, for 'quotients', have an intransitive normal subgroup with at most "
+                f"{_MANY_KINDS} kinds of pairs of its orbits, and leave at most {_BASE_BLOCKS} base blocks; "
+                f"{group.name} does not for {parameters}."
             )
-        few = [quotient for quotient in quotients if quotient.kinds <= _FEW_KINDS]
-        likely = [layout for layout in possible if all(self._is_possible(quotient, layout) for quotient in few)]
-        self.cases = list(product(quotients[:_QUOTIENTS], likely or possible))
+
+    @cached_property
+    def cases(self) -> list[tuple[_Quotient, Layout]]:
+        """What rounds take in turns: all layouts if none seems possible. Long to tell, so left to the first round."""
+        few = [quotient for quotient in self.quotients if quotient.kinds <= _FEW_KINDS]
+        likely = [layout for layout in self.layouts if all(self._is_possible(quotient, layout) for quotient in few)]
+        return list(product(self.quotients[:_QUOTIENTS], likely or self.layouts))
 
     def _is_possible(self, quotient: _Quotient, layout: Layout) -> bool:
         """Whether local search finds base blocks modulo the subgroup, in a few trials that are always the same."""

@@ -40,6 +40,12 @@ def test_quotients_are_for_a_few_base_blocks_and_intransitive_normal_subgroups(v
         search(Parameters(*v_k_lam), group, method="quotients")
 
 
+def test_nothing_is_annealed_before_the_first_round(monkeypatch):
+    # Ctrl-C is understood in rounds only, see `bibdlib.search.run`.
+    monkeypatch.setattr("bibdlib.search.quotients.annealed", lambda *_: pytest.fail("annealed"))
+    Quotients(Parameters(40, 4, 1), named_group("Z40"), 0)
+
+
 @pytest.mark.parametrize(("v", "group"), [(12, "Z12"), (13, "Z12:5+inf"), (16, "2*Z8"), (15, "GF(3)xZ5:(2,1)")])
 def test_pairs_of_points_look_alike_where_the_group_and_the_subgroup_take_one_to_the_other(v, group):
     acting = named_group(group)
