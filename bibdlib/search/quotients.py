@@ -135,7 +135,8 @@ class _Quotient:
         from bibdlib.search.joins import unions_of_kinds
 
         s = stabilizer
-        _, kind = np.unique([np.sort(self.orbit[list(u)]).tobytes() for u in s.unions], return_inverse=True)
+        images = [tuple(sorted(self.orbit[list(u)].tolist())) for u in s.unions]
+        kind = np.array([images.index(image) for image in images])
         kinds, counts = np.unique(kind[union], return_counts=True)
         order = np.argsort(counts, kind="stable")
         kinds, counts = kinds[order], counts[order]

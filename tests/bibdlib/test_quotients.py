@@ -65,15 +65,15 @@ def test_what_lies_above_is_all_that_covers_no_pair_too_often(v, group):
     lam = 2
     for (quotient, _), s in product(_cases(v, acting), cyclic_stabilizers(acting)):
         unions = [u for u in combinations(range(len(s.unions)), 3) if _covers(s, u).max() <= lam]
-        image = {u: np.sort(quotient.orbit[[x for orbit in u for x in s.unions[orbit]]]).tolist() for u in unions}
-        sizes = {u: sorted(s.sizes[list(u)]) for u in unions}
+        image = {u: _image(quotient, s, u) for u in unions}
         for chosen in unions[::7]:
-            _, sums = quotient.above(s, list(chosen), weights, lam, np.random.default_rng(0))
+            finer, sums = quotient.above(s, list(chosen), weights, lam, np.random.default_rng(0))
+            assert all(_image(quotient, s, u) == image[chosen] for u in finer.tolist())
             if s.order > 1:
                 # Unions of orbits of several shapes may have the same image: those listed have the same shapes.
                 assert int(_covers(s, chosen).astype(np.uint64) @ weights) in sums.tolist()
                 continue
-            alike = [u for u in unions if image[u] == image[chosen] and sizes[u] == sizes[chosen]]
+            alike = [u for u in unions if image[u] == image[chosen]]
             assert set(sums.tolist()) == {int(_covers(s, u).astype(np.uint64) @ weights) for u in alike}
 
 
@@ -93,6 +93,10 @@ def _cases(v, group):
         if p.is_admissible and any(len(layout.of_each) <= 4 for layout in layouts(p, group)):
             return Quotients(p, group, 0).cases
     raise AssertionError
+
+
+def _image(quotient, s, union):
+    return sorted(quotient.orbit[[x for orbit in union for x in s.unions[orbit]]].tolist())
 
 
 def _covers(s, union):
