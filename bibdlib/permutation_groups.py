@@ -71,9 +71,20 @@ class PermutationGroup:
         return len(self.elements)
 
     @cached_property
-    def inverses(self) -> Permutations:
-        """The inverse of each element, shape (order, v)."""
+    def _inverses(self) -> Permutations:
         return np.argsort(self.elements, axis=1)
+
+    def conjugates(self, permutation: Permutations) -> Permutations:
+        """g p g^-1 for a permutation p and each element g, shape (order, v), in the order of the elements."""
+        return np.take_along_axis(self.elements, permutation[self._inverses], axis=1)
+
+    def keys(self, permutations: Permutations) -> Permutations:
+        """A number for each permutation, shape (n,), that two different ones hardly ever share."""
+        return permutations @ self._weights
+
+    @cached_property
+    def _weights(self) -> Permutations:
+        return np.random.default_rng(0).integers(1 << 40, size=self.v)
 
     @cached_property
     def pair_orbits(self) -> Permutations:

@@ -50,9 +50,9 @@ class Annealing:
 def annealed(
     layout: Layout, k: int, target: Integers, moves: int, hot: float, cold: float, rng: np.random.Generator
 ) -> tuple[int, list[tuple[Stabilizer, list[int]]]]:
-    """Base blocks of k points in a layout, each with its stabilizer and as orbits of it, and their cost.
+    """Base blocks of k points in a layout, each with its stabilizer and as orbits of it, after the cost of all.
 
-    The cost is the sum of (covered - target)^2 over the pair orbits.
+    The cost is the sum of (covered - target)^2 over the pair orbits; `target` says how often to cover each.
     """
     from bibdlib.search.kernel import Tables, anneal
 

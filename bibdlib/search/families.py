@@ -153,7 +153,7 @@ def _normal_chain(group: PermutationGroup, base: int) -> list[Integers]:
     while (order := len(chain[-1])) < group.order:
         closures = []
         for g in _of_prime_order(elements, chain[-1], base):
-            conjugates = np.take_along_axis(elements, g[group.inverses], axis=1)
+            conjugates = group.conjugates(g)
             generators = np.unique(np.concatenate([chain[-1], conjugates]), axis=0)
             closures.append(permutation_group(generators).elements)
             if len(closures[-1]) == order * min(primefactors(group.order // order)):

@@ -43,11 +43,11 @@ def anneal(
     cold: float,
     seed: int,
 ) -> tuple[int, Integers]:
-    """Exchange members of base blocks until no pair orbit is covered too often; the best cost and its blocks.
+    """Exchange members of base blocks until each pair orbit is covered as often as it has to; the best cost and blocks.
 
     Base block i is a union of `width[i]` orbits of stabilizer `kind[i]`, numbered in `blocks[i]`; together they cover
-    each pair orbit so many times too often as `excess` says. The cost is the sum of the squares; the temperature falls
-    from `hot` to `cold`.
+    each pair orbit `excess` times too often, or too seldom where that is negative. The cost is the sum of its squares;
+    the temperature falls from `hot` to `cold`.
     """
     starts, orbits, amounts, first, number, pools, pool_start, pool_of = tables
     np.random.seed(seed)  # noqa: NPY002  (numba's own generator)

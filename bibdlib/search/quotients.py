@@ -1,4 +1,7 @@
-"""Base blocks modulo a normal subgroup, by annealing, and all that lie above them, which meet in the middle."""
+"""Base blocks modulo a normal subgroup, by annealing, then those that lie above them, which meet in the middle.
+
+What base blocks look like modulo the subgroup is a tactical decomposition, see `bibdlib.search.tactical`.
+"""
 
 from __future__ import annotations
 
@@ -169,16 +172,16 @@ def _components(number: int, images: Integers) -> Integers:
 
 def _normal(group: PermutationGroup) -> Iterator[Integers]:
     """Classes of conjugate elements that generate intransitive subgroups, one for each partition into orbits."""
-    weights = np.random.default_rng(0).integers(1 << 40, size=group.v)
-    keys = group.elements @ weights
+    keys = group.keys(group.elements)
     done = keys == keys[0]
     seen = set()
     for i in range(group.order):
         if done[i]:
             continue
-        conjugates = np.take_along_axis(group.elements, group.elements[i][group.inverses], axis=1)
-        acting = conjugates[np.unique(conjugates @ weights, return_index=True)[1]]
-        done |= np.isin(keys, acting @ weights)
+        conjugates = group.conjugates(group.elements[i])
+        of_class, first = np.unique(group.keys(conjugates), return_index=True)
+        acting = conjugates[first]
+        done |= np.isin(keys, of_class)
         orbits = _components(group.v, acting)
         if len(np.unique(orbits)) > 2 and orbits.tobytes() not in seen:
             seen.add(orbits.tobytes())

@@ -154,8 +154,9 @@ def search(
         each fixed by a cyclic normal subgroup; proves that there is none with such base blocks where no such numbers
         exist.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
-        "quotients": base blocks modulo a normal subgroup by local search, then all that lie above them, which meet in
-        the middle. For groups with an intransitive normal subgroup that leave at most four base blocks; proves nothing.
+        "quotients": base blocks modulo a normal subgroup by local search, then those that lie above them, which meet
+        in the middle. For groups that leave at most four base blocks and have an intransitive normal subgroup with at
+        most 16 kinds of pairs of its orbits; proves nothing.
         "rows": how often each point orbit meets each block orbit, drawn by CP-SAT, then the rows of the incidence
         matrix that suit it. For groups of 5 to 40 elements and few orbits; proves that there is no design where no
         such numbers exist.

@@ -93,10 +93,8 @@ def _compositions(k: int, available: list[tuple[int, int]]) -> Iterator[tuple[in
 def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
     """One for each conjugacy class of cyclic subgroups, the trivial subgroup first, then by order."""
     elements = group.elements
-    weights = np.random.default_rng(0).integers(1 << 40, size=group.v)
-    keys = elements @ weights
+    keys = group.keys(elements)
     by_key = np.argsort(keys)
-    inverses = group.inverses
     done = np.zeros(group.order, dtype=bool)
     subgroups = []
     for i in range(group.order):
@@ -108,8 +106,8 @@ def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
         n = len(powers)
         for exponent in range(1, n + 1):
             if np.gcd(exponent, n) == 1:
-                conjugates = np.take_along_axis(elements, powers[exponent % n][inverses], axis=1)
-                done[by_key[np.searchsorted(keys, conjugates @ weights, sorter=by_key)]] = True
+                conjugates = group.conjugates(powers[exponent % n])
+                done[by_key[np.searchsorted(keys, group.keys(conjugates), sorter=by_key)]] = True
         subgroups.append(np.array(powers))
     return [_stabilizer(group, powers) for powers in sorted(subgroups, key=len)]
 
@@ -131,7 +129,6 @@ def chained_stabilizers(
     elements = group.elements
     weights = rng.integers(1 << 40, size=group.v)
     keys = elements @ weights
-    inverses = group.inverses
     found = []
     for _ in range(chains):
         subgroup = elements[:1]
@@ -142,8 +139,7 @@ def chained_stabilizers(
             within = np.sort(subgroup @ weights)
             normalizes = np.ones(group.order, dtype=bool)
             for generator in generators:
-                conjugates = np.take_along_axis(elements, generator[inverses], axis=1)
-                normalizes &= np.isin(conjugates @ weights, within)
+                normalizes &= np.isin(group.conjugates(generator) @ weights, within)
             outside = np.nonzero(normalizes & ~np.isin(keys, within))[0]
             if not len(outside):
                 break

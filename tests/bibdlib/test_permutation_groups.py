@@ -169,3 +169,12 @@ def test_orbits_that_cannot_be_are_refused(name):
 def test_figures_that_cannot_be_are_refused(figure):
     with pytest.raises(InvalidParameters):
         named_group(f"PSL(2,7) on {figure}")
+
+
+@pytest.mark.parametrize("name", ["Z13:3", "PSL(2,5)", "<(0,1,2,3),(0,1)>"])
+def test_conjugates_and_keys_of_permutations(name):
+    group = named_group(name)
+    p = group.generators[0]
+    for g, conjugate in zip(group.elements, group.conjugates(p), strict=True):
+        assert (conjugate[g] == g[p]).all()
+    assert len(set(group.keys(group.elements).tolist())) == group.order
