@@ -1,4 +1,4 @@
-"""Loops of "quotients", "subgroups" and "unions", compiled: unions drawn or listed, and sums met in the middle."""
+"""Loops of "lists", "quotients", "subgroups" and "unions", compiled: unions drawn or listed, sums met in the middle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["draw_unions", "fitting_unions", "summands", "unions_of_kinds"]
+__all__ = ["covers_of", "draw_unions", "fitting_unions", "summands", "unions_of_kinds"]
 
 Integers = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.uint64]
@@ -80,39 +80,39 @@ def draw_unions(
 @njit(cache=True)
 def fitting_unions(
     order: Integers,
+    begins: int,
     sizes: Integers,
     starts: Integers,
     orbits: Integers,
     amounts: Integers,
-    number: int,
     k: int,
-    lam: int,
+    room: Integers,
     most: int,
     steps: int,
-) -> tuple[Integers, Integers]:
-    """List unions of the orbits of a stabilizer, taken in some order, as `draw_unions` draws them: `most` at most.
+) -> Integers:
+    """List unions of k points of the orbits of a stabilizer, taken in some order: `most` at most.
 
-    Stops after so many steps. Returns the orbits of each union, shape (n, k) and padded by -1, and how often it covers
-    each of the `number` pair orbits, shape (n, number).
+    They begin with one of the first `begins` orbits, and cover no pair orbit more often than it has `room`. Stops after
+    so many steps. Returns the orbits of each union, shape (n, k) and padded by -1.
     """
-    m = len(order)
+    m = len(sizes)
+    last = len(order)
     # Whether those from place i on can add up to so many points.
-    reach = np.zeros((m + 1, k + 1), np.bool_)
-    reach[m, 0] = True
-    for i in range(m - 1, -1, -1):
+    reach = np.zeros((last + 1, k + 1), np.bool_)
+    reach[last, 0] = True
+    for i in range(last - 1, -1, -1):
         size = sizes[order[i]]
         for n in range(k + 1):
             reach[i, n] = reach[i + 1, n] or (n >= size and reach[i + 1, n - size])
     unions = np.full((most, k), -1, np.int64)
-    covers = np.zeros((most, number), np.int64)
-    covered = np.zeros((k + 1, number), np.int64)
+    covered = np.zeros((k + 1, len(room)), np.int64)
     places = np.zeros(k + 1, np.int64)
     left = np.full(k + 1, k, np.int64)
     found = 0
     depth = 0
     for _ in range(steps):
         at = places[depth]
-        if at >= m or not reach[at, left[depth]]:
+        if at >= (last if depth else begins) or not reach[at, left[depth]]:
             if depth == 0:
                 break
             depth -= 1
@@ -126,14 +126,13 @@ def fitting_unions(
                 cell = order[places[c]] * m + order[at]
                 for e in range(starts[cell], starts[cell + 1]):
                     covered[depth + 1, orbits[e]] += amounts[e]
-                    fits &= covered[depth + 1, orbits[e]] <= lam
+                    fits &= covered[depth + 1, orbits[e]] <= room[orbits[e]]
         if not fits:
             places[depth] += 1
             continue
         if size == left[depth]:
             for c in range(depth + 1):
                 unions[found, c] = order[places[c]]
-            covers[found] = covered[depth + 1]
             found += 1
             if found == most:
                 break
@@ -142,7 +141,22 @@ def fitting_unions(
         left[depth + 1] = left[depth] - size
         places[depth + 1] = at + 1
         depth += 1
-    return unions[:found], covers[:found]
+    return unions[:found]
+
+
+@njit(cache=True)
+def covers_of(unions: Integers, starts: Integers, orbits: Integers, amounts: Integers, number: int) -> Integers:
+    """How often unions of the orbits of a stabilizer cover each of the `number` pair orbits, shape (n, number)."""
+    m = int(np.sqrt(len(starts)))
+    covers = np.zeros((len(unions), number), np.int64)
+    for i in range(len(unions)):
+        for c in range(unions.shape[1]):
+            for d in range(c + 1):
+                cell = unions[i, d] * m + unions[i, c]
+                if unions[i, c] >= 0:
+                    for e in range(starts[cell], starts[cell + 1]):
+                        covers[i, orbits[e]] += amounts[e]
+    return covers
 
 
 @njit(cache=True)

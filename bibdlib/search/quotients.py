@@ -21,7 +21,7 @@ from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.annealing import annealed
 from bibdlib.search.layouts import Layout, layouts
 from bibdlib.search.outcome import Outcome
-from bibdlib.search.stabilizers import Stabilizer, chained_stabilizers, cyclic_stabilizers, unlike
+from bibdlib.search.stabilizers import Stabilizer, chained_stabilizers, cyclic_stabilizers, orbits_of, unlike
 
 __all__ = ["Quotients"]
 
@@ -107,7 +107,7 @@ class _Quotient:
 
     def __init__(self, group: PermutationGroup, acting: Integers) -> None:
         self.group, self.acting = group, acting
-        self.orbit = _components(group.v, acting)
+        self.orbit = orbits_of(acting)
         x, y = np.triu_indices(group.v, 1)
         a, b = np.sort([self.orbit[x], self.orbit[y]], axis=0)
         number = len(group.pair_orbit_lengths)
@@ -145,29 +145,12 @@ class _Quotient:
         kinds, counts = kinds[order], counts[order]
         members = [rng.permutation(np.flatnonzero(kind == t)) for t in kinds]
         if counts[0] == 1:
-            members[0] = members[0][np.isin(members[0], self._representatives(s))]
+            representatives = np.unique(s.classes_under(self.acting), return_index=True)[1]
+            members[0] = members[0][np.isin(members[0], representatives)]
         start = np.cumsum([0, *map(len, members)])
         wanted = np.repeat(np.arange(len(kinds)), counts)
         tables = s.starts, s.orbits, s.amounts
         return unions_of_kinds(wanted, np.concatenate(members), start, *tables, weights, lam, *_UNIONS_AND_STEPS)
-
-    def _representatives(self, stabilizer: Stabilizer) -> Integers:
-        """One of the stabilizer's orbits of each class that the acting elements which permute them make."""
-        s = stabilizer
-        within = np.empty(self.group.v, dtype=np.int64)
-        for i, union in enumerate(s.unions):
-            within[list(union)] = i
-        firsts = np.array([union[0] for union in s.unions])
-        moved = within[self.acting]
-        permuting = (moved == moved[:, firsts[within]]).all(axis=1)
-        return np.unique(_components(len(firsts), moved[permuting][:, firsts]), return_index=True)[1]
-
-
-def _components(number: int, images: Integers) -> Integers:
-    """Numbers of the orbits of 0..number-1 under permutations, shape (n, number)."""
-    starts = np.tile(np.arange(number), len(images))
-    graph = coo_array((np.ones(len(starts)), (starts, images.ravel())), shape=(number, number))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _normal(group: PermutationGroup) -> Iterator[Integers]:
@@ -182,7 +165,7 @@ def _normal(group: PermutationGroup) -> Iterator[Integers]:
         of_class, first = np.unique(group.keys(conjugates), return_index=True)
         acting = conjugates[first]
         done |= np.isin(keys, of_class)
-        orbits = _components(group.v, acting)
+        orbits = orbits_of(acting)
         if len(np.unique(orbits)) > 2 and orbits.tobytes() not in seen:
             seen.add(orbits.tobytes())
             yield acting

@@ -16,6 +16,7 @@ from bibdlib.permutation_groups import PermutationGroup, named_group
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.completion import Completion
 from bibdlib.search.families import Families
+from bibdlib.search.lists import Lists
 from bibdlib.search.orbit_matrix import OrbitEquations
 from bibdlib.search.orbitals import OrbitalIncidence
 from bibdlib.search.outcome import Outcome
@@ -44,6 +45,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "completion": Completion,
     "exact": OrbitEquations,
     "families": Families,
+    "lists": Lists,
     "orbitals": OrbitalIncidence,
     "quotients": Quotients,
     "rows": Rows,
@@ -153,6 +155,9 @@ def search(
         fit. For groups that are regular on one or two orbits, fix all other points and leave two to six base blocks,
         each fixed by a cyclic normal subgroup; proves that there is none with such base blocks where no such numbers
         exist.
+        "lists": base blocks listed by stabilizer, and drawn where fewest fit until the others can meet in the middle.
+        For groups, with orbits of any lengths, that leave at most nine base blocks; proves that there is none where
+        no numbers of base blocks that fit add up to b.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
         "quotients": base blocks modulo a normal subgroup by local search, then those that lie above them, which meet
         in the middle. For groups that leave at most four base blocks and have an intransitive normal subgroup with at

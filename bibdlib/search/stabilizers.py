@@ -8,11 +8,21 @@ from functools import cached_property
 from math import comb, log
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from bibdlib.numbers import factorization
 from bibdlib.permutation_groups import PermutationGroup, Permutations, permutation_group
 
-__all__ = ["Stabilizer", "chained_stabilizers", "cyclic_stabilizers", "generated_stabilizers", "unlike"]
+__all__ = [
+    "Stabilizer",
+    "chained_stabilizers",
+    "cyclic_stabilizers",
+    "generated_stabilizers",
+    "orbits_of",
+    "stabilizer",
+    "unlike",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +67,24 @@ class Stabilizer:
             covered, first = np.unique(covered, return_index=True)
             cells = cells[first]
         return cells, np.searchsorted(covered, np.arange(len(self.group.pair_orbit_lengths) + 1))
+
+    @cached_property
+    def classes(self) -> Permutations:
+        """The number of the class of each H-orbit, see `classes_under`, where all of G acts."""
+        return self.classes_under(self.group.elements)
+
+    def classes_under(self, acting: Permutations) -> Permutations:
+        """The number of the class of each H-orbit: those elements of G, shape (n, v), that permute them make classes.
+
+        A union of H-orbits and its image under such an element are developed into the same blocks.
+        """
+        within = np.empty(self.group.v, dtype=np.int64)
+        for i, union in enumerate(self.unions):
+            within[list(union)] = i
+        firsts = np.array([union[0] for union in self.unions])
+        moved = within[acting]
+        permuting = (moved == moved[:, firsts[within]]).all(axis=1)
+        return orbits_of(moved[permuting][:, firsts])
 
     def listed(self, block: list[int], times: int = 1) -> list[list[int]]:
         """A block that H fixes, developed |G : H| times: more than once if it has a larger stabilizer than H."""
@@ -109,14 +137,14 @@ def cyclic_stabilizers(group: PermutationGroup) -> list[Stabilizer]:
                 conjugates = group.conjugates(powers[exponent % n])
                 done[by_key[np.searchsorted(keys, group.keys(conjugates), sorter=by_key)]] = True
         subgroups.append(np.array(powers))
-    return [_stabilizer(group, powers) for powers in sorted(subgroups, key=len)]
+    return [stabilizer(group, powers) for powers in sorted(subgroups, key=len)]
 
 
 def generated_stabilizers(group: PermutationGroup, tries: int = 100) -> list[Stabilizer]:
     """Some that two random elements generate, the same ones each time, none of them the whole group, see `unlike`."""
     rng = np.random.default_rng(0)
     pairs = (permutation_group(group.elements[rng.integers(group.order, size=2)]).elements for _ in range(tries))
-    return unlike(_stabilizer(group, elements) for elements in pairs if len(elements) < group.order)
+    return unlike(stabilizer(group, elements) for elements in pairs if len(elements) < group.order)
 
 
 def chained_stabilizers(
@@ -135,7 +163,7 @@ def chained_stabilizers(
         generators: list[Permutations] = []
         while len(subgroup) < group.order:
             if group.order <= most_index * len(subgroup):
-                found.append(_stabilizer(group, subgroup))
+                found.append(stabilizer(group, subgroup))
             within = np.sort(subgroup @ weights)
             normalizes = np.ones(group.order, dtype=bool)
             for generator in generators:
@@ -156,6 +184,14 @@ def chained_stabilizers(
     return unlike(found)
 
 
+def orbits_of(permutations: Permutations) -> Permutations:
+    """The number of the orbit of each of 0..m-1 under what permutations generate, shape (n, m)."""
+    number = permutations.shape[1]
+    starts = np.tile(np.arange(number), len(permutations))
+    graph = coo_array((np.ones(len(starts)), (starts, permutations.ravel())), shape=(number, number))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
 def unlike(stabilizers: Iterable[Stabilizer]) -> list[Stabilizer]:
     """One of those of the same order whose orbits have the same lengths and pairs, as conjugate ones do."""
     kept: dict[object, Stabilizer] = {}
@@ -169,8 +205,9 @@ def unlike(stabilizers: Iterable[Stabilizer]) -> list[Stabilizer]:
     return list(kept.values())
 
 
-def _stabilizer(group: PermutationGroup, powers: Permutations) -> Stabilizer:
-    least = powers.min(axis=0)
+def stabilizer(group: PermutationGroup, elements: Permutations) -> Stabilizer:
+    """The subgroup that has these elements of the group."""
+    least = elements.min(axis=0)
     firsts, member = np.unique(least, return_inverse=True)
     unions = tuple(tuple(np.nonzero(least == first)[0].tolist()) for first in firsts)
     m = len(unions)
@@ -182,6 +219,6 @@ def _stabilizer(group: PermutationGroup, powers: Permutations) -> Stabilizer:
     number = len(group.pair_orbit_lengths)
     cells, counts = np.unique((member[x] * m + member[y]) * number + pair_orbit, return_counts=True)
     orbits = cells % number
-    amounts = counts * (group.order // len(powers)) // group.pair_orbit_lengths[orbits]
+    amounts = counts * (group.order // len(elements)) // group.pair_orbit_lengths[orbits]
     starts = np.searchsorted(cells // number, np.arange(m * m + 1))
-    return Stabilizer(group, len(powers), unions, starts, orbits, amounts)
+    return Stabilizer(group, len(elements), unions, starts, orbits, amounts)

@@ -50,20 +50,20 @@ class Subgroups:
         return Outcome(0 if base_blocks else None, base_blocks)
 
     def _unions(self, s: Stabilizer, rng: np.random.Generator) -> tuple[Integers, Integers]:
-        from bibdlib.search.joins import fitting_unions
+        from bibdlib.search.joins import covers_of, fitting_unions
 
-        p, number = self.parameters, len(self.group.pair_orbit_lengths)
+        tables = s.starts, s.orbits, s.amounts
+        room = np.full(len(self.group.pair_orbit_lengths), self.parameters.lam)
 
-        def listed(most: int, steps: int) -> tuple[Integers, Integers]:
+        def listed(most: int, steps: int) -> Integers:
             order = rng.permutation(len(s.sizes))
-            return fitting_unions(order, s.sizes, s.starts, s.orbits, s.amounts, number, p.k, p.lam, most, steps)
+            return fitting_unions(order, len(order), s.sizes, *tables, self.parameters.k, room, most, steps)
 
-        unions, covers = listed(_MOST_UNIONS, _STEPS)
-        if len(unions) < _MOST_UNIONS:
-            return unions, covers
-        # Unions that follow one another in a list are much alike: of many, some from here and there.
-        samples = [listed(_MOST_UNIONS // _SAMPLES, _STEPS // _SAMPLES) for _ in range(_SAMPLES)]
-        return np.concatenate([unions for unions, _ in samples]), np.concatenate([covers for _, covers in samples])
+        unions = listed(_MOST_UNIONS, _STEPS)
+        if len(unions) == _MOST_UNIONS:
+            # Unions that follow one another in a list are much alike: of many, some from here and there.
+            unions = np.concatenate([listed(_MOST_UNIONS // _SAMPLES, _STEPS // _SAMPLES) for _ in range(_SAMPLES)])
+        return unions, covers_of(unions, *tables, len(room))
 
     def _solved(self, covers: Integers, seed: int) -> list[tuple[int, int]]:
         """Which of the covers add up to lam on each pair orbit, and how many times each."""

@@ -27,7 +27,7 @@ from bibdlib.permutation_groups import named_group, permutation_group
 from bibdlib.search import ladder, layouts, orbit_matrix, rows, search, subset_orbits
 from bibdlib.search.annealing import Annealing
 from bibdlib.search.completion import complete
-from bibdlib.search.joins import fitting_unions
+from bibdlib.search.joins import covers_of, fitting_unions
 from bibdlib.search.orbitals import orbitals
 from bibdlib.search.rows import Rows
 from bibdlib.search.stabilizers import chained_stabilizers, cyclic_stabilizers, generated_stabilizers
@@ -350,13 +350,14 @@ def test_chains_reach_every_soluble_subgroup():
 def test_all_unions_that_fit_are_listed():
     group = named_group("Z7:2")
     trivial = cyclic_stabilizers(group)[0]
-    arguments = trivial.sizes, trivial.starts, trivial.orbits, trivial.amounts, 1, 3
+    tables = trivial.starts, trivial.orbits, trivial.amounts
+    arguments = np.arange(7), 7, trivial.sizes, *tables, 3
     for lam in (3, 4):
-        unions, covers = fitting_unions(np.arange(7), *arguments, lam, 100, 10_000)
+        unions = fitting_unions(*arguments, np.array([lam]), 100, 10_000)
         assert sorted(map(tuple, unions.tolist())) == list(combinations(range(7), 3))
-        assert (covers == 3).all()
-    assert len(fitting_unions(np.arange(7), *arguments, 3, 4, 10_000)[0]) == 4
-    assert len(fitting_unions(np.arange(7), *arguments, 2, 100, 10_000)[0]) == 0
+        assert (covers_of(unions, *tables, 1) == 3).all()
+    assert len(fitting_unions(*arguments, np.array([3]), 4, 10_000)) == 4
+    assert len(fitting_unions(*arguments, np.array([2]), 100, 10_000)) == 0
 
 
 @pytest.mark.parametrize("p", [Parameters(21, 6, 3), Parameters(25, 4, 1), Parameters(22, 7, 4)])
