@@ -14,8 +14,6 @@ from bibdlib.search.stabilizers import Stabilizer, cyclic_stabilizers
 
 __all__ = ["Layout", "common_amounts", "layouts"]
 
-_MOST = 200
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -39,9 +37,16 @@ class Layout:
 
 
 def layouts(
-    parameters: Parameters, group: PermutationGroup, stabilizers: list[Stabilizer] | None = None
+    parameters: Parameters,
+    group: PermutationGroup,
+    stabilizers: list[Stabilizer] | None = None,
+    *,
+    most: int = 200,
 ) -> list[Layout]:
-    """The layouts that counting does not exclude, the most promising first; by default with cyclic stabilizers."""
+    """The layouts that counting does not exclude, the most promising first; by default with cyclic stabilizers.
+
+    Of the ways to add the lengths of orbits up to b, `most` at most are looked at.
+    """
     p = parameters
     possible = cyclic_stabilizers(group) if stabilizers is None else stabilizers
     usable = [s for s in possible if s.index <= int(p.b) and s.log_number(p.k) >= 0]
@@ -51,7 +56,7 @@ def layouts(
     miss = orbit_count * (p.lam - p.lam * log(p.lam) + lgamma(p.lam + 1))
     found = []
     for tried, counts in enumerate(_partitions(int(p.b), [s.index for s in usable])):
-        if tried == _MOST:
+        if tried == most:
             break
         used = np.array(counts) > 0
         if (p.lam % np.gcd.reduce(steps[used], axis=0)).any():

@@ -21,7 +21,7 @@ __all__ = ["Lists"]
 
 Integers = npt.NDArray[np.int64]
 
-_CHAINS, _BASE_BLOCKS, _LAYOUTS = 30, 9, 40
+_CHAINS, _WAYS, _BASE_BLOCKS, _LAYOUTS = 30, 3000, 9, 40
 _FEW, _MANY, _STEPS_FOR_EACH = 1 << 12, 1 << 20, 100
 _SUMS = 1 << 21
 
@@ -43,7 +43,8 @@ class Lists:
         subgroups = unlike([*cyclic_stabilizers(group), *chained, stabilizer(group, group.elements)])
         rng = np.random.default_rng(0)
         fitting = [s for s in subgroups if s.index <= p.b and len(self._listed(s, self._room(), _FEW, rng))]
-        return [layout for layout in layouts(p, group, fitting) if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
+        found = layouts(p, group, fitting, most=_WAYS)
+        return [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
 
     def round(self, number: int) -> Outcome:
         """The base blocks of a design, or none."""
