@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from bibdlib.errors import InvalidParameters
 from bibdlib.parameters import Parameters
 from bibdlib.permutation_groups import PermutationGroup
 from bibdlib.search.layouts import Layout, layouts
@@ -37,19 +38,23 @@ class Lists:
 
     @cached_property
     def layouts(self) -> list[Layout]:
-        """Those with at most nine base blocks, each of which fits by itself."""
+        """Those with at most nine base blocks, each of which fits by itself. Long to find: left to the first round."""
         p, group = self.parameters, self.group
         chained = chained_stabilizers(group, np.random.default_rng(0), _CHAINS, int(p.b))
         subgroups = unlike([*cyclic_stabilizers(group), *chained, stabilizer(group, group.elements)])
         rng = np.random.default_rng(0)
         fitting = [s for s in subgroups if s.index <= p.b and len(self._listed(s, self._room(), _FEW, rng))]
         found = layouts(p, group, fitting, most=_WAYS)
-        return [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
+        possible = [layout for layout in found if len(layout.of_each) <= _BASE_BLOCKS][:_LAYOUTS]
+        if not possible:
+            raise InvalidParameters(
+                f"Argument 'group' must, for 'lists', leave at most {_BASE_BLOCKS} base blocks that fit; "
+                f"{group.name} leaves none such of {p}, as far as was looked."
+            )
+        return possible
 
     def round(self, number: int) -> Outcome:
         """The base blocks of a design, or none."""
-        if not self.layouts:
-            return Outcome(None, [], exhausted=True)
         rng = np.random.default_rng((self.seed, number))
         rest = self.layouts[number % len(self.layouts)].of_each
         base_blocks: list[list[int]] = []

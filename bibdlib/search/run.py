@@ -156,8 +156,7 @@ def search(
         each fixed by a cyclic normal subgroup; proves that there is none with such base blocks where no such numbers
         exist.
         "lists": base blocks listed by stabilizer, and drawn where fewest fit until the others can meet in the middle.
-        For groups, with orbits of any lengths, that leave at most nine base blocks; proves that there is none where
-        no numbers of base blocks that fit add up to b.
+        For groups, with orbits of any lengths, that leave at most nine base blocks; proves nothing.
         "orbitals": CP-SAT on the incidence matrix, the action of the group on the blocks being prescribed too.
         "quotients": base blocks modulo a normal subgroup by local search, then those that lie above them, which meet
         in the middle. For groups that leave at most four base blocks and have an intransitive normal subgroup with at

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bibdlib import Parameters, verify
+from bibdlib.errors import InvalidParameters
 from bibdlib.permutation_groups import named_group
 from bibdlib.search import search
 from bibdlib.search.lists import Lists
@@ -40,9 +41,11 @@ def test_subgroups_that_are_not_cyclic_and_the_whole_group_may_fix_base_blocks(v
     assert sorted(len(result.group.orbit(block)) for block in result.base_blocks) == lengths
 
 
-def test_a_group_with_no_layout_of_base_blocks_that_fit_is_exhausted():
-    result = search(Parameters(25, 9, 3), "GF(25):8", method="lists")
-    assert (result.found, result.exhausted, result.rounds) == (False, True, 1)
+@pytest.mark.parametrize(("v_k_lam", "group"), [((25, 9, 3), "GF(25):8"), ((13, 3, 1), "Z2 on 6*2 + 1")])
+def test_groups_that_leave_too_many_base_blocks_or_none_that_fit_are_refused(v_k_lam, group):
+    """Not called exhausted: of (13, 3, 1) there is a design with an involution, of more than nine base blocks."""
+    with pytest.raises(InvalidParameters, match="'group' must, for 'lists', leave at most 9 base blocks that fit"):
+        search(Parameters(*v_k_lam), group, method="lists")
 
 
 @pytest.mark.parametrize(("v", "group"), [(9, "Z9:4"), (10, "Z9:2+inf"), (12, "Z6 on 6 + 3 + 2 + 1"), (11, "2*Z5+inf")])
